@@ -1,0 +1,3 @@
+//! Local Connection Manager: applications' connections and the channels that carry them.
+
+pub mod local;

@@ -1,0 +1,3 @@
+//! The `muses` program.
+
+fn main() {}
