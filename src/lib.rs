@@ -9,7 +9,10 @@
 //! to `core` and `sim` is pure: no sockets, clock, task or global randomness.
 
 pub mod lcm;
+pub mod limits;
+pub mod link;
 pub mod name;
 pub mod random;
+pub mod srm;
 pub mod time;
 pub mod wire;

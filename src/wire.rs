@@ -6,4 +6,8 @@
 
 pub mod codec;
 pub mod failure;
+pub mod frame;
+pub mod link;
+pub mod location;
+pub mod packet;
 pub mod target;

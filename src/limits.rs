@@ -1,0 +1,82 @@
+//! Every bound of the program, in one place: value, unit, why, and what happens at it.
+
+use std::time::Duration;
+
+/// Plaintext of one session packet, bytes. A link of 100 Mbit/s carries it in 5 ms; larger packets
+/// gain nothing measurable. Longer ones are refused before allocation.
+pub const PACKET_PLAIN_MAX: usize = 65_536;
+/// Smallest packet size chosen for a slow link, bytes: one Ethernet segment.
+pub const PACKET_PLAIN_MIN: usize = 1_200;
+/// Tag of a session packet, bytes; the paper's suite has the longest.
+pub const PACKET_TAG_MAX: usize = 20;
+/// Body of a link frame, bytes: ciphertext and tag of one packet.
+pub const FRAME_BODY_MAX: usize = PACKET_PLAIN_MAX + PACKET_TAG_MAX;
+/// Sealed header of a link frame with its tag, bytes: routing header and the largest control
+/// message. Longer ones end the link.
+pub const FRAME_HEAD_MAX: usize = 4_096;
+/// Frames after which a link direction moves to its next key.
+pub const FRAMES_PER_LINK_KEY: u64 = 1 << 20;
+/// Hops that a packet may still make when it leaves its sender (R-O1).
+pub const HOPS_MAX: u8 = 64;
+
+/// Ring and credit that every channel owns from OPEN on, bytes each: it can always move. An OPEN
+/// that cannot reserve it is refused.
+pub const CHANNEL_FLOOR: usize = 2_048;
+/// Elastic window that a channel starts with while memory is plentiful, bytes.
+pub const CHANNEL_START: usize = 65_536;
+/// Largest window of one direction of a channel, bytes: 1 Gbit/s over 250 ms (R-X2).
+pub const CHANNEL_WINDOW_MAX: usize = 32 << 20;
+/// Channels of one session; further OPENs are answered with "limit reached" (R-X2).
+pub const CHANNELS_MAX: usize = 131_072;
+/// OPENs of one peer that wait for their service; further ones are answered with "limit reached".
+pub const OPENS_PENDING_MAX: usize = 1_024;
+/// Pieces out of order that one channel keeps; further ones are dropped and come again.
+pub const REASSEMBLY_PIECES_MAX: usize = 1_024;
+
+/// Ranges in one acknowledgement; older gaps are told by the next one.
+pub const ACK_RANGES_MAX: usize = 32;
+/// Ack-eliciting packets answered by one acknowledgement unless configured (the paper's n).
+pub const ACK_EVERY: u32 = 16;
+/// Bytes after which an acknowledgement goes out whatever n says.
+pub const ACK_BYTES: u64 = 256 << 10;
+/// Longest wait of an acknowledgement unless configured.
+pub const ACK_DELAY: Duration = Duration::from_millis(5);
+/// Packets behind an acknowledged one of the same path after which a packet counts as lost.
+pub const LOSS_PACKETS: u64 = 3;
+/// Packets in flight that a sender remembers; it waits for an acknowledgement beyond.
+pub const PACKETS_IN_FLIGHT_MAX: usize = 8_192;
+
+/// Packets, bytes and age of a pair of keys after which a side starts the next one (R-K5).
+pub const PAIR_PACKETS: u64 = 1 << 20;
+/// See [`PAIR_PACKETS`].
+pub const PAIR_BYTES: u64 = 1 << 30;
+/// See [`PAIR_PACKETS`].
+pub const PAIR_AGE: Duration = Duration::from_secs(600);
+
+/// Without an answer for this long, or three round trips, the peer is suspected and probed.
+pub const SUSPECT_AFTER: Duration = Duration::from_millis(200);
+/// Without an authenticated answer for this long the session is suspended.
+pub const SUSPEND_AFTER: Duration = Duration::from_secs(3);
+/// Pause between heartbeats of a session with open channels and nothing to say.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// A session without channels says goodbye after this long.
+pub const SESSION_IDLE: Duration = Duration::from_secs(600);
+/// First and longest pause between tries of a handshake while channels wait (R-H9).
+pub const HANDSHAKE_RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+/// Half-open handshakes kept by a responder, in all and per initiator (R-H6); the oldest goes.
+pub const HALF_OPEN_MAX: (usize, usize) = (1_024, 4);
+/// Life of a half-open handshake (R-H6).
+pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(10);
+/// Handshakes per second and burst accepted from one neighbour (R-H7); further ones are dropped.
+pub const HANDSHAKES_PER_SECOND: (u32, u32) = (20, 5);
+/// Sessions with one peer (R-X2); further handshakes of that peer are dropped.
+pub const SESSIONS_PER_PEER: usize = 16;
+
+/// A neighbour that has said nothing for this long is asked for a sign of life.
+pub const LINK_PING: Duration = Duration::from_millis(500);
+/// A link whose ping is unanswered for this long is dead.
+pub const LINK_DEAD: Duration = Duration::from_secs(3);
+/// A link without news for this long is not asked unless a session uses it.
+pub const LINK_PING_IDLE: Duration = Duration::from_secs(20);
+/// Links of one node (R-O4).
+pub const LINKS_MAX: usize = 1_024;

@@ -1,0 +1,193 @@
+//! Packets under way under one pair of keys: what was in them, and which count as lost.
+//!
+//! Paths are first-in first-out, so what lies well behind an acknowledged packet *of the same path*
+//! was dropped. A time-out proves nothing and marks nothing (design 5).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::limits::{LOSS_PACKETS, PACKETS_IN_FLIGHT_MAX};
+use crate::srm::send::Chunk;
+use crate::time::Time;
+use crate::wire::frame::{Ack, ChannelId};
+
+/// A frame under way that must arrive, by what would be sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// Bytes of a channel.
+    Data(ChannelId, Chunk),
+    /// A channel's OPEN.
+    Open(ChannelId),
+    /// A channel's OPENED or OPEN_FAILED.
+    Answer(ChannelId),
+    /// A channel's CREDIT.
+    Credit(ChannelId),
+    /// A channel's RESET.
+    Reset(ChannelId),
+    /// HERE, with its Re-Hello's number.
+    Here(u64),
+    /// FINISHED.
+    Finished,
+}
+
+/// A packet under way.
+#[derive(Clone, Debug)]
+struct Packet {
+    path: u64,
+    sent_at: Time,
+    eliciting: bool,
+    items: Vec<Item>,
+}
+
+/// What an acknowledgement told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Frames that arrived.
+    pub arrived: Vec<Item>,
+    /// Frames that must go again.
+    pub lost: Vec<Item>,
+    /// Round trip of the newest packet, if it was acknowledged for the first time.
+    pub rtt: Option<(Duration, Duration)>,
+}
+
+/// Packets sent under one pair and not yet acknowledged.
+#[derive(Debug, Default)]
+pub struct Flight {
+    packets: BTreeMap<u64, Packet>,
+    next: u64,
+    oldest_eliciting: Option<Time>,
+}
+
+impl Flight {
+    /// Notes a packet that was sealed under `number` and handed to `path`.
+    pub fn sent(&mut self, number: u64, path: u64, items: Vec<Item>, eliciting: bool, now: Time) {
+        self.next = number.saturating_add(1);
+        if eliciting && self.oldest_eliciting.is_none() {
+            self.oldest_eliciting = Some(now);
+        }
+        if eliciting || !items.is_empty() {
+            self.packets.insert(number, Packet { path, sent_at: now, eliciting, items });
+        }
+    }
+
+    /// Whether more packets may be sent before an acknowledgement.
+    pub fn has_room(&self) -> bool {
+        self.packets.len() < PACKETS_IN_FLIGHT_MAX
+    }
+
+    /// Since when an answer has been owed.
+    pub const fn waiting_since(&self) -> Option<Time> {
+        self.oldest_eliciting
+    }
+
+    /// Takes an acknowledgement of packets under this pair; `None` if it names one never sent.
+    pub fn acknowledge(&mut self, ack: &Ack, rtt: Duration, now: Time) -> Option<Outcome> {
+        let (_, newest) = *ack.ranges.first()?;
+        if newest >= self.next {
+            return None;
+        }
+        let mut outcome = Outcome::default();
+        let mut front: BTreeMap<u64, u64> = BTreeMap::new();
+        for (from, to) in &ack.ranges {
+            let numbers: Vec<u64> = self.packets.range(*from..=*to).map(|(number, _)| *number).collect();
+            for number in numbers {
+                let Some(packet) = self.packets.remove(&number) else { continue };
+                if number == newest {
+                    let delay = Duration::from_micros(ack.delay_us);
+                    outcome.rtt = Some((now.since(packet.sent_at), delay));
+                }
+                let high = front.entry(packet.path).or_default();
+                *high = (*high).max(number);
+                outcome.arrived.extend(packet.items);
+            }
+        }
+        self.find_lost(&front, rtt, now, &mut outcome);
+        self.oldest_eliciting = self.packets.values().find(|packet| packet.eliciting).map(|p| p.sent_at);
+        Some(outcome)
+    }
+
+    fn find_lost(&mut self, front: &BTreeMap<u64, u64>, rtt: Duration, now: Time, outcome: &mut Outcome) {
+        let Some(high) = front.values().max().copied() else { return };
+        let patience = rtt * 9 / 8;
+        let lost: Vec<u64> = self
+            .packets
+            .range(..high)
+            .filter(|(number, packet)| {
+                front.get(&packet.path).is_some_and(|high| {
+                    **number + LOSS_PACKETS <= *high
+                        || (**number < *high && now.since(packet.sent_at) > patience)
+                })
+            })
+            .map(|(number, _)| *number)
+            .collect();
+        for number in lost {
+            if let Some(packet) = self.packets.remove(&number) {
+                outcome.lost.extend(packet.items);
+            }
+        }
+    }
+
+    /// Forgets all packets: a resumed session tells everything again.
+    pub fn forget(&mut self) -> impl Iterator<Item = Item> + use<> {
+        self.oldest_eliciting = None;
+        std::mem::take(&mut self.packets).into_values().flat_map(|packet| packet.items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTT: Duration = Duration::from_millis(8);
+
+    fn ack(ranges: &[(u64, u64)]) -> Ack {
+        Ack { selector: [0, 0], delay_us: 0, marked: 0, ranges: ranges.to_vec() }
+    }
+
+    fn item(number: u64) -> Item {
+        Item::Here(number)
+    }
+
+    fn flight(paths: &[u64]) -> Flight {
+        let mut flight = Flight::default();
+        for (number, path) in (0..).zip(paths) {
+            flight.sent(number, *path, vec![item(number)], true, Time::ZERO);
+        }
+        flight
+    }
+
+    #[test]
+    fn what_lies_three_behind_on_the_same_path_is_lost() {
+        let mut flight = flight(&[1, 1, 1, 1, 1]);
+        let outcome = flight.acknowledge(&ack(&[(4, 4)]), RTT, Time::ZERO).unwrap();
+        assert_eq!(outcome.arrived, [item(4)]);
+        assert_eq!(outcome.lost, [item(0), item(1)]);
+        let late = Time::ZERO + RTT * 2;
+        let outcome = flight.acknowledge(&ack(&[(4, 4)]), RTT, late).unwrap();
+        assert_eq!(outcome, Outcome::default(), "an old acknowledgement proves nothing");
+    }
+
+    #[test]
+    fn time_counts_only_behind_an_acknowledged_packet() {
+        let mut flight = flight(&[1, 1]);
+        flight.sent(2, 1, vec![item(2)], true, Time::ZERO + RTT);
+        let late = Time::ZERO + RTT * 2;
+        let outcome = flight.acknowledge(&ack(&[(1, 1)]), RTT, late).unwrap();
+        assert_eq!(outcome.lost, [item(0)]);
+        assert_eq!(flight.waiting_since(), Some(Time::ZERO + RTT));
+    }
+
+    #[test]
+    fn another_path_proves_nothing() {
+        let mut flight = flight(&[1, 1, 1, 2, 2, 2]);
+        let outcome = flight.acknowledge(&ack(&[(5, 5)]), RTT, Time::ZERO + RTT * 9).unwrap();
+        assert_eq!(outcome.lost, [item(3), item(4)]);
+    }
+
+    #[test]
+    fn an_acknowledgement_of_the_future_is_refused_whole() {
+        let mut flight = flight(&[1, 1]);
+        assert_eq!(flight.acknowledge(&ack(&[(2, 2), (0, 0)]), RTT, Time::ZERO), None);
+        assert!(flight.acknowledge(&ack(&[(0, 1)]), RTT, Time::ZERO).is_some());
+        assert_eq!(flight.waiting_since(), None);
+    }
+}
