@@ -62,7 +62,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(2);
 /// A session without channels says goodbye after this long.
 pub const SESSION_IDLE: Duration = Duration::from_secs(600);
 /// First and longest pause between tries of a handshake while channels wait (R-H9).
-pub const HANDSHAKE_RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+pub const HANDSHAKE_RETRY: (Duration, Duration) =
+    (Duration::from_millis(250), Duration::from_secs(1));
 /// Half-open handshakes kept by a responder, in all and per initiator (R-H6); the oldest goes.
 pub const HALF_OPEN_MAX: (usize, usize) = (1_024, 4);
 /// Life of a half-open handshake (R-H6).

@@ -37,7 +37,11 @@ impl Direction {
     fn new(secret: [u8; 32]) -> Self {
         let secret = Zeroizing::new(secret);
         let key = cipher(&secret);
-        Self { secret, key, count: 0 }
+        Self {
+            secret,
+            key,
+            count: 0,
+        }
     }
 
     /// The key and nonce of the next frame. Numbers are taken before use and never given back.
@@ -46,13 +50,17 @@ impl Direction {
         if place == 0 && self.count > 0 {
             let mut stepped = Zeroizing::new([0; 32]);
             let chain = Hkdf::<Sha256>::from_prk(self.secret.as_slice()).ok()?;
-            chain.expand(b"muses link next", stepped.as_mut_slice()).ok()?;
+            chain
+                .expand(b"muses link next", stepped.as_mut_slice())
+                .ok()?;
             self.secret = stepped;
             self.key = cipher(&self.secret);
         }
         self.count += 1;
         let mut nonce = [0; 12];
-        nonce.last_chunk_mut::<8>()?.copy_from_slice(&place.to_be_bytes());
+        nonce
+            .last_chunk_mut::<8>()?
+            .copy_from_slice(&place.to_be_bytes());
         Some((self.key.as_ref()?, Nonce::assume_unique_for_key(nonce)))
     }
 }
@@ -61,7 +69,9 @@ fn cipher(secret: &[u8; 32]) -> Option<LessSafeKey> {
     let mut key = Zeroizing::new([0; 32]);
     let chain = Hkdf::<Sha256>::from_prk(secret).ok()?;
     chain.expand(b"muses link key", key.as_mut_slice()).ok()?;
-    UnboundKey::new(&CHACHA20_POLY1305, key.as_slice()).ok().map(LessSafeKey::new)
+    UnboundKey::new(&CHACHA20_POLY1305, key.as_slice())
+        .ok()
+        .map(LessSafeKey::new)
 }
 
 /// Associated data of a head: the lengths, then the last bytes of the body (zeros without one).
@@ -98,19 +108,33 @@ impl FrameSealer {
         header: Option<[u8; HEADER_LEN]>,
         out: &mut Vec<u8>,
     ) -> Result<(), FrameError> {
-        let lengths = Lengths { head: open.head, body: out.len().saturating_sub(open.body_start()) };
+        let lengths = Lengths {
+            head: open.head,
+            body: out.len().saturating_sub(open.body_start()),
+        };
         let frame = out.get_mut(open.start..).ok_or(FrameError::Seal)?;
-        let (front, rest) = frame.split_at_mut_checked(LENGTHS_LEN).ok_or(FrameError::Seal)?;
-        let (head, body) = rest.split_at_mut_checked(lengths.head).ok_or(FrameError::Seal)?;
+        let (front, rest) = frame
+            .split_at_mut_checked(LENGTHS_LEN)
+            .ok_or(FrameError::Seal)?;
+        let (head, body) = rest
+            .split_at_mut_checked(lengths.head)
+            .ok_or(FrameError::Seal)?;
         let plain_len = lengths.head.saturating_sub(HEAD_TAG_LEN);
-        let (plain, tag_room) = head.split_at_mut_checked(plain_len).ok_or(FrameError::Seal)?;
+        let (plain, tag_room) = head
+            .split_at_mut_checked(plain_len)
+            .ok_or(FrameError::Seal)?;
         front.copy_from_slice(&lengths.to_bytes());
         if let Some(header) = header {
-            plain.last_chunk_mut::<HEADER_LEN>().ok_or(FrameError::Seal)?.copy_from_slice(&header);
+            plain
+                .last_chunk_mut::<HEADER_LEN>()
+                .ok_or(FrameError::Seal)?
+                .copy_from_slice(&header);
         }
         let aad = Aad::from(bound(lengths, body));
         let (key, nonce) = self.0.next().ok_or(FrameError::Seal)?;
-        let tag = key.seal_in_place_separate_tag(nonce, aad, plain).map_err(|_| FrameError::Seal)?;
+        let tag = key
+            .seal_in_place_separate_tag(nonce, aad, plain)
+            .map_err(|_| FrameError::Seal)?;
         tag_room.copy_from_slice(tag.as_ref());
         Ok(())
     }
@@ -137,7 +161,10 @@ impl OpenFrame {
         out.extend_from_slice(&[0; LENGTHS_LEN]);
         head.encode(out);
         out.extend_from_slice(&[0; HEAD_TAG_LEN]);
-        Self { start, head: out.len() - start - LENGTHS_LEN }
+        Self {
+            start,
+            head: out.len() - start - LENGTHS_LEN,
+        }
     }
 
     /// Where the body begins in the buffer.
@@ -173,22 +200,38 @@ impl FrameOpener {
 
     /// Bytes of the frame at the front of `buffer`, once its lengths are there.
     pub fn frame_len(buffer: &[u8]) -> Result<Option<usize>, FrameError> {
-        let Some(lengths) = buffer.first_chunk::<LENGTHS_LEN>() else { return Ok(None) };
+        let Some(lengths) = buffer.first_chunk::<LENGTHS_LEN>() else {
+            return Ok(None);
+        };
         Ok(Some(Lengths::decode(*lengths)?.frame()))
     }
 
     /// Opens the frame at the front of `buffer` in place; nothing if it is not whole yet.
     pub fn open<'a>(&mut self, buffer: &'a mut [u8]) -> Result<Option<Opened<'a>>, FrameError> {
-        let Some(consumed) = Self::frame_len(buffer)? else { return Ok(None) };
-        let Some(frame) = buffer.get_mut(..consumed) else { return Ok(None) };
-        let (front, rest) = frame.split_first_chunk_mut::<LENGTHS_LEN>().ok_or(FrameError::Seal)?;
+        let Some(consumed) = Self::frame_len(buffer)? else {
+            return Ok(None);
+        };
+        let Some(frame) = buffer.get_mut(..consumed) else {
+            return Ok(None);
+        };
+        let (front, rest) = frame
+            .split_first_chunk_mut::<LENGTHS_LEN>()
+            .ok_or(FrameError::Seal)?;
         let lengths = Lengths::decode(*front)?;
-        let (head, body) = rest.split_at_mut_checked(lengths.head).ok_or(FrameError::Seal)?;
+        let (head, body) = rest
+            .split_at_mut_checked(lengths.head)
+            .ok_or(FrameError::Seal)?;
         let aad = Aad::from(bound(lengths, body));
         let (key, nonce) = self.0.next().ok_or(FrameError::Seal)?;
-        let plain = key.open_in_place(nonce, aad, head).map_err(|_| FrameError::Seal)?;
+        let plain = key
+            .open_in_place(nonce, aad, head)
+            .map_err(|_| FrameError::Seal)?;
         let head = Head::decode(plain, lengths.body > 0)?;
-        Ok(Some(Opened { head, body, consumed }))
+        Ok(Some(Opened {
+            head,
+            body,
+            consumed,
+        }))
     }
 }
 
@@ -210,7 +253,13 @@ mod tests {
 
     fn packet(sealer: &mut FrameSealer, body: &[u8], out: &mut Vec<u8>) {
         let route = Route::neighbour(Tag([1; 8]), Tag([2; 8]));
-        let open = OpenFrame::begin(&Head::Packet { route, header: [0; HEADER_LEN] }, out);
+        let open = OpenFrame::begin(
+            &Head::Packet {
+                route,
+                header: [0; HEADER_LEN],
+            },
+            out,
+        );
         out.extend_from_slice(body);
         sealer.finish(open, Some([9; HEADER_LEN]), out).unwrap();
     }
@@ -225,7 +274,13 @@ mod tests {
         assert_eq!(first.head, Head::Ping(3));
         let used = first.consumed;
         let second = opener.open(&mut wire[used..]).unwrap().unwrap();
-        assert!(matches!(second.head, Head::Packet { header: [9, ..], .. }));
+        assert!(matches!(
+            second.head,
+            Head::Packet {
+                header: [9, ..],
+                ..
+            }
+        ));
         assert_eq!(second.body, [7; 100]);
     }
 
@@ -252,7 +307,10 @@ mod tests {
             forged[at] ^= 1;
             forged.extend_from_slice(&[0; 70_000]);
             let mut opener = FrameOpener::new([5; 32]);
-            assert!(!matches!(opener.open(&mut forged), Ok(Some(_))), "byte {at}");
+            assert!(
+                !matches!(opener.open(&mut forged), Ok(Some(_))),
+                "byte {at}"
+            );
         }
     }
 
@@ -274,7 +332,10 @@ mod tests {
         for number in 0..3 {
             let mut wire = Vec::new();
             sealer.seal(&Head::Pong(number), &mut wire).unwrap();
-            assert_eq!(opener.open(&mut wire).unwrap().unwrap().head, Head::Pong(number));
+            assert_eq!(
+                opener.open(&mut wire).unwrap().unwrap().head,
+                Head::Pong(number)
+            );
         }
         assert_ne!(*sealer.0.secret, before);
     }

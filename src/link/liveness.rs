@@ -33,7 +33,13 @@ pub enum Due {
 impl Liveness {
     /// A link that has just come up.
     pub const fn new(now: Time) -> Self {
-        Self { heard_at: now, ping: None, sent: 0, in_use: false, rtt: None }
+        Self {
+            heard_at: now,
+            ping: None,
+            sent: 0,
+            in_use: false,
+            rtt: None,
+        }
     }
 
     /// Says whether open channels depend on the link: it is asked more often then.
@@ -44,9 +50,6 @@ impl Liveness {
     /// A frame of the neighbour opened.
     pub const fn heard(&mut self, now: Time) {
         self.heard_at = now;
-        if let Some(ping) = &mut self.ping {
-            ping.sent_at = now;
-        }
     }
 
     /// The neighbour answered a ping.
@@ -74,8 +77,15 @@ impl Liveness {
     /// When [`Self::poll`] has something to say next.
     pub fn due_at(&self) -> Time {
         match self.ping {
-            Some(_) => self.heard_at + LINK_DEAD,
-            None => self.heard_at + if self.in_use { LINK_PING } else { LINK_PING_IDLE },
+            Some(ping) => self.heard_at.max(ping.sent_at) + LINK_DEAD,
+            None => {
+                self.heard_at
+                    + if self.in_use {
+                        LINK_PING
+                    } else {
+                        LINK_PING_IDLE
+                    }
+            }
         }
     }
 
@@ -92,11 +102,10 @@ impl Liveness {
 
     fn ask(&mut self, now: Time) -> Due {
         self.sent += 1;
-        self.ping = Some(Ping { number: self.sent, sent_at: now });
-        // Idle links are silent for long; their patience starts with the question.
-        if now.since(self.heard_at) > LINK_PING {
-            self.heard_at = now;
-        }
+        self.ping = Some(Ping {
+            number: self.sent,
+            sent_at: now,
+        });
         Due::Ping(self.sent)
     }
 }

@@ -30,7 +30,10 @@ pub struct Acks {
 impl Acks {
     /// Notes a packet. `eliciting` ones want an answer, at once if `asked` or behind a gap.
     pub fn note(&mut self, packet: Noted, policy: AckPolicy, now: Time) {
-        let behind_gap = self.received.max().is_some_and(|max| packet.number != max.wrapping_add(1));
+        let behind_gap = self
+            .received
+            .max()
+            .is_some_and(|max| packet.number != max.wrapping_add(1));
         if self.received.max().is_none_or(|max| packet.number > max) {
             self.newest_at = now;
         }
@@ -71,7 +74,12 @@ impl Acks {
         self.due_at = None;
         let waited = now.since(self.newest_at).as_micros();
         let delay_us = u64::try_from(waited).unwrap_or(u64::MAX);
-        Some(Ack { selector, delay_us, marked: self.marked, ranges })
+        Some(Ack {
+            selector,
+            delay_us,
+            marked: self.marked,
+            ranges,
+        })
     }
 }
 
@@ -94,10 +102,19 @@ pub struct Noted {
 mod tests {
     use super::*;
 
-    const POLICY: AckPolicy = AckPolicy { every: 3, delay: Duration::from_millis(5) };
+    const POLICY: AckPolicy = AckPolicy {
+        every: 3,
+        delay: Duration::from_millis(5),
+    };
 
     fn packet(number: u64) -> Noted {
-        Noted { number, bytes: 10, eliciting: true, asked: false, marked: false }
+        Noted {
+            number,
+            bytes: 10,
+            eliciting: true,
+            asked: false,
+            marked: false,
+        }
     }
 
     #[test]
@@ -116,14 +133,28 @@ mod tests {
         assert_eq!(acks.due_at(), Some(later), "a gap");
         let ack = acks.tell([0, 0], later).unwrap();
         assert_eq!((ack.ranges, ack.delay_us), (vec![(4, 4), (0, 2)], 0));
-        acks.note(Noted { asked: true, ..packet(5) }, POLICY, now);
+        acks.note(
+            Noted {
+                asked: true,
+                ..packet(5)
+            },
+            POLICY,
+            now,
+        );
         assert_eq!(acks.due_at(), Some(now));
     }
 
     #[test]
     fn acknowledgements_are_not_acknowledged() {
         let mut acks = Acks::default();
-        acks.note(Noted { eliciting: false, ..packet(0) }, POLICY, Time::ZERO);
+        acks.note(
+            Noted {
+                eliciting: false,
+                ..packet(0)
+            },
+            POLICY,
+            Time::ZERO,
+        );
         assert_eq!(acks.due_at(), None);
         assert!(!acks.has_news());
     }

@@ -21,20 +21,29 @@ struct Counters {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        Self(Arc::new(Counters { limit, used: AtomicU64::new(0) }))
+        Self(Arc::new(Counters {
+            limit,
+            used: AtomicU64::new(0),
+        }))
     }
 
     /// Reserves `bytes`; false, and nothing reserved, when they are not there.
     pub fn reserve(&self, bytes: usize) -> bool {
         let bytes = bytes as u64;
         let take = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.0.limit);
-        self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        self.0
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
     }
 
     /// Gives `bytes` back.
     pub fn release(&self, bytes: usize) {
         let give = |used: u64| Some(used.saturating_sub(bytes as u64));
-        let _always = self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
+        let _always = self
+            .0
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
     }
 
     /// Bytes reserved.
@@ -52,7 +61,9 @@ impl Budget {
     /// is kept for floors and for growth.
     pub fn start_window(&self) -> usize {
         let share = (self.limit() / 2).saturating_sub(self.used()) / 4096;
-        usize::try_from(share).unwrap_or(usize::MAX).clamp(CHANNEL_FLOOR, CHANNEL_START)
+        usize::try_from(share)
+            .unwrap_or(usize::MAX)
+            .clamp(CHANNEL_FLOOR, CHANNEL_START)
     }
 
     /// Whether a window may grow by `bytes`: at most half of what is free goes to one request.

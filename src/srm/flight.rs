@@ -25,6 +25,8 @@ pub enum Item {
     Reset(ChannelId),
     /// HERE, with its Re-Hello's number.
     Here(u64),
+    /// A channel's GONE.
+    Gone(ChannelId),
     /// FINISHED.
     Finished,
 }
@@ -65,13 +67,26 @@ impl Flight {
             self.oldest_eliciting = Some(now);
         }
         if eliciting || !items.is_empty() {
-            self.packets.insert(number, Packet { path, sent_at: now, eliciting, items });
+            self.packets.insert(
+                number,
+                Packet {
+                    path,
+                    sent_at: now,
+                    eliciting,
+                    items,
+                },
+            );
         }
     }
 
     /// Whether more packets may be sent before an acknowledgement.
     pub fn has_room(&self) -> bool {
         self.packets.len() < PACKETS_IN_FLIGHT_MAX
+    }
+
+    /// Whether every packet under way went by `path`.
+    pub fn is_only_on(&self, path: u64) -> bool {
+        self.packets.values().all(|packet| packet.path == path)
     }
 
     /// Since when an answer has been owed.
@@ -88,9 +103,15 @@ impl Flight {
         let mut outcome = Outcome::default();
         let mut front: BTreeMap<u64, u64> = BTreeMap::new();
         for (from, to) in &ack.ranges {
-            let numbers: Vec<u64> = self.packets.range(*from..=*to).map(|(number, _)| *number).collect();
+            let numbers: Vec<u64> = self
+                .packets
+                .range(*from..=*to)
+                .map(|(number, _)| *number)
+                .collect();
             for number in numbers {
-                let Some(packet) = self.packets.remove(&number) else { continue };
+                let Some(packet) = self.packets.remove(&number) else {
+                    continue;
+                };
                 if number == newest {
                     let delay = Duration::from_micros(ack.delay_us);
                     outcome.rtt = Some((now.since(packet.sent_at), delay));
@@ -101,12 +122,24 @@ impl Flight {
             }
         }
         self.find_lost(&front, rtt, now, &mut outcome);
-        self.oldest_eliciting = self.packets.values().find(|packet| packet.eliciting).map(|p| p.sent_at);
+        self.oldest_eliciting = self
+            .packets
+            .values()
+            .find(|packet| packet.eliciting)
+            .map(|p| p.sent_at);
         Some(outcome)
     }
 
-    fn find_lost(&mut self, front: &BTreeMap<u64, u64>, rtt: Duration, now: Time, outcome: &mut Outcome) {
-        let Some(high) = front.values().max().copied() else { return };
+    fn find_lost(
+        &mut self,
+        front: &BTreeMap<u64, u64>,
+        rtt: Duration,
+        now: Time,
+        outcome: &mut Outcome,
+    ) {
+        let Some(high) = front.values().max().copied() else {
+            return;
+        };
         let patience = rtt * 9 / 8;
         let lost: Vec<u64> = self
             .packets
@@ -127,9 +160,9 @@ impl Flight {
     }
 
     /// Forgets all packets: a resumed session tells everything again.
-    pub fn forget(&mut self) -> impl Iterator<Item = Item> + use<> {
+    pub fn forget(&mut self) {
         self.oldest_eliciting = None;
-        std::mem::take(&mut self.packets).into_values().flat_map(|packet| packet.items)
+        self.packets.clear();
     }
 }
 
@@ -140,7 +173,12 @@ mod tests {
     const RTT: Duration = Duration::from_millis(8);
 
     fn ack(ranges: &[(u64, u64)]) -> Ack {
-        Ack { selector: [0, 0], delay_us: 0, marked: 0, ranges: ranges.to_vec() }
+        Ack {
+            selector: [0, 0],
+            delay_us: 0,
+            marked: 0,
+            ranges: ranges.to_vec(),
+        }
     }
 
     fn item(number: u64) -> Item {
@@ -158,12 +196,18 @@ mod tests {
     #[test]
     fn what_lies_three_behind_on_the_same_path_is_lost() {
         let mut flight = flight(&[1, 1, 1, 1, 1]);
-        let outcome = flight.acknowledge(&ack(&[(4, 4)]), RTT, Time::ZERO).unwrap();
+        let outcome = flight
+            .acknowledge(&ack(&[(4, 4)]), RTT, Time::ZERO)
+            .unwrap();
         assert_eq!(outcome.arrived, [item(4)]);
         assert_eq!(outcome.lost, [item(0), item(1)]);
         let late = Time::ZERO + RTT * 2;
         let outcome = flight.acknowledge(&ack(&[(4, 4)]), RTT, late).unwrap();
-        assert_eq!(outcome, Outcome::default(), "an old acknowledgement proves nothing");
+        assert_eq!(
+            outcome,
+            Outcome::default(),
+            "an old acknowledgement proves nothing"
+        );
     }
 
     #[test]
@@ -179,15 +223,24 @@ mod tests {
     #[test]
     fn another_path_proves_nothing() {
         let mut flight = flight(&[1, 1, 1, 2, 2, 2]);
-        let outcome = flight.acknowledge(&ack(&[(5, 5)]), RTT, Time::ZERO + RTT * 9).unwrap();
+        let outcome = flight
+            .acknowledge(&ack(&[(5, 5)]), RTT, Time::ZERO + RTT * 9)
+            .unwrap();
         assert_eq!(outcome.lost, [item(3), item(4)]);
     }
 
     #[test]
     fn an_acknowledgement_of_the_future_is_refused_whole() {
         let mut flight = flight(&[1, 1]);
-        assert_eq!(flight.acknowledge(&ack(&[(2, 2), (0, 0)]), RTT, Time::ZERO), None);
-        assert!(flight.acknowledge(&ack(&[(0, 1)]), RTT, Time::ZERO).is_some());
+        assert_eq!(
+            flight.acknowledge(&ack(&[(2, 2), (0, 0)]), RTT, Time::ZERO),
+            None
+        );
+        assert!(
+            flight
+                .acknowledge(&ack(&[(0, 1)]), RTT, Time::ZERO)
+                .is_some()
+        );
         assert_eq!(flight.waiting_since(), None);
     }
 }

@@ -17,7 +17,10 @@ impl Ranges {
         if self.0.get(at).is_some_and(|range| range.0 <= number) {
             return false;
         }
-        let joins_next = self.0.get(at).is_some_and(|range| number.checked_add(1) == Some(range.0));
+        let joins_next = self
+            .0
+            .get(at)
+            .is_some_and(|range| number.checked_add(1) == Some(range.0));
         let before = at.checked_sub(1);
         let joins_before = before
             .and_then(|at| self.0.get(at))

@@ -89,14 +89,21 @@ impl ReceiveHalf {
         fin: bool,
         direct: impl FnMut(&[u8]) -> usize,
     ) -> Result<Arrival, Misbehaved> {
-        let end = offset.checked_add(bytes.len() as u64).ok_or(Misbehaved::BeyondCredit)?;
+        let end = offset
+            .checked_add(bytes.len() as u64)
+            .ok_or(Misbehaved::BeyondCredit)?;
         if end > self.permitted {
             return Err(Misbehaved::BeyondCredit);
         }
-        let known_end = self.early.last_key_value().map_or(0, |(at, piece)| at + piece.len() as u64);
+        let known_end = self
+            .early
+            .last_key_value()
+            .map_or(0, |(at, piece)| at + piece.len() as u64);
         match self.fin {
             Some(size) if end > size || (fin && end != size) => return Err(Misbehaved::FinalSize),
-            None if fin && end < known_end.max(self.ring.end()) => return Err(Misbehaved::FinalSize),
+            None if fin && end < known_end.max(self.ring.end()) => {
+                return Err(Misbehaved::FinalSize);
+            }
             Some(_) | None => {}
         }
         let before = self.next_expected();
@@ -109,12 +116,18 @@ impl ReceiveHalf {
         self.append(offset, bytes, direct);
         self.join_early();
         let moved = self.next_expected() > before;
-        Ok(if moved { Arrival::Advanced } else { Arrival::Stale })
+        Ok(if moved {
+            Arrival::Advanced
+        } else {
+            Arrival::Stale
+        })
     }
 
     fn append(&mut self, offset: u64, bytes: &[u8], mut direct: impl FnMut(&[u8]) -> usize) {
         let known = usize::try_from(self.ring.end() - offset).unwrap_or(usize::MAX);
-        let Some(new) = bytes.get(known..).filter(|new| !new.is_empty()) else { return };
+        let Some(new) = bytes.get(known..).filter(|new| !new.is_empty()) else {
+            return;
+        };
         if self.discarding {
             self.ring.skip(new.len());
             return;
@@ -124,11 +137,17 @@ impl ReceiveHalf {
             taken = direct(new).min(new.len());
             self.ring.skip(taken);
         }
-        self.ring.push(new.get(taken..).unwrap_or_default(), usize::MAX);
+        self.ring
+            .push(new.get(taken..).unwrap_or_default(), usize::MAX);
     }
 
     fn keep_early(&mut self, offset: u64, bytes: &[u8], fin: bool) -> Arrival {
-        if self.early.get(&offset).is_some_and(|old| old.len() >= bytes.len()) && !fin {
+        if self
+            .early
+            .get(&offset)
+            .is_some_and(|old| old.len() >= bytes.len())
+            && !fin
+        {
             return Arrival::Stale;
         }
         if self.early.len() >= REASSEMBLY_PIECES_MAX || bytes.is_empty() {
@@ -222,7 +241,10 @@ mod tests {
             4
         });
         assert_eq!(arrival, Ok(Arrival::Advanced));
-        assert_eq!((seen.as_slice(), all(&half).as_slice()), (&b"abcd"[..], &b"ef"[..]));
+        assert_eq!(
+            (seen.as_slice(), all(&half).as_slice()),
+            (&b"abcd"[..], &b"ef"[..])
+        );
         assert_eq!(half.next_expected(), 7);
         assert!(!half.is_done());
         half.take(2);
@@ -235,17 +257,32 @@ mod tests {
         assert_eq!(half.arrive(2, b"cd", true, |_| 0), Ok(Arrival::Early));
         assert_eq!((half.next_expected(), half.is_done()), (0, false));
         assert_eq!(half.arrive(0, b"ab", false, |_| 0), Ok(Arrival::Advanced));
-        assert_eq!((half.next_expected(), all(&half).as_slice()), (5, &b"abcd"[..]));
+        assert_eq!(
+            (half.next_expected(), all(&half).as_slice()),
+            (5, &b"abcd"[..])
+        );
     }
 
     #[test]
     fn credit_and_final_size_bind_the_peer() {
         let mut half = half();
-        assert_eq!(half.arrive(CHANNEL_FLOOR as u64, b"x", false, |_| 0), Err(Misbehaved::BeyondCredit));
-        assert_eq!(half.arrive(u64::MAX, b"x", false, |_| 0), Err(Misbehaved::BeyondCredit));
+        assert_eq!(
+            half.arrive(CHANNEL_FLOOR as u64, b"x", false, |_| 0),
+            Err(Misbehaved::BeyondCredit)
+        );
+        assert_eq!(
+            half.arrive(u64::MAX, b"x", false, |_| 0),
+            Err(Misbehaved::BeyondCredit)
+        );
         half.arrive(0, b"abc", true, |_| 0).unwrap();
-        assert_eq!(half.arrive(3, b"d", false, |_| 0), Err(Misbehaved::FinalSize));
-        assert_eq!(half.arrive(0, b"ab", true, |_| 0), Err(Misbehaved::FinalSize));
+        assert_eq!(
+            half.arrive(3, b"d", false, |_| 0),
+            Err(Misbehaved::FinalSize)
+        );
+        assert_eq!(
+            half.arrive(0, b"ab", true, |_| 0),
+            Err(Misbehaved::FinalSize)
+        );
         assert_eq!(half.arrive(0, b"abc", true, |_| 0), Ok(Arrival::Stale));
     }
 
@@ -253,13 +290,24 @@ mod tests {
     fn a_window_used_up_quickly_doubles() {
         let mut half = half();
         let rtt = Duration::from_millis(10);
-        half.arrive(0, &[0; CHANNEL_FLOOR], false, <[u8]>::len).unwrap();
+        half.arrive(0, &[0; CHANNEL_FLOOR], false, <[u8]>::len)
+            .unwrap();
         assert!(half.wants_grant());
         half.grant(rtt, true, Time::ZERO + rtt);
         assert_eq!(half.permitted(), 3 * CHANNEL_FLOOR as u64);
-        half.arrive(CHANNEL_FLOOR as u64, &[0; 2 * CHANNEL_FLOOR], false, <[u8]>::len).unwrap();
+        half.arrive(
+            CHANNEL_FLOOR as u64,
+            &[0; 2 * CHANNEL_FLOOR],
+            false,
+            <[u8]>::len,
+        )
+        .unwrap();
         half.grant(rtt, true, Time::ZERO + rtt * 5);
-        assert_eq!(half.permitted(), 5 * CHANNEL_FLOOR as u64, "a slow one does not");
+        assert_eq!(
+            half.permitted(),
+            5 * CHANNEL_FLOOR as u64,
+            "a slow one does not"
+        );
     }
 
     proptest! {

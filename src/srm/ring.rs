@@ -57,8 +57,11 @@ impl Ring {
         }
         let capacity = self.buffer.len();
         let tail = self.head + self.len;
-        let (from, to) =
-            if tail >= capacity { (tail - capacity, self.head) } else { (tail, capacity) };
+        let (from, to) = if tail >= capacity {
+            (tail - capacity, self.head)
+        } else {
+            (tail, capacity)
+        };
         let to = to.min(from + (limit - self.len));
         self.buffer.get_mut(from..to).unwrap_or_default()
     }
@@ -82,7 +85,9 @@ impl Ring {
                 break;
             }
             let (now, later) = bytes.split_at(count);
-            room.get_mut(..count).unwrap_or_default().copy_from_slice(now);
+            room.get_mut(..count)
+                .unwrap_or_default()
+                .copy_from_slice(now);
             self.written(count);
             bytes = later;
         }

@@ -98,7 +98,11 @@ impl SendHalf {
 
     /// Appends bytes that are already in memory; says how many fitted.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
-        if self.fin == Fin::Open { self.ring.push(bytes, self.window) } else { 0 }
+        if self.fin == Fin::Open {
+            self.ring.push(bytes, self.window)
+        } else {
+            0
+        }
     }
 
     /// Ends the direction behind what was written.
@@ -163,7 +167,11 @@ impl SendHalf {
             let len = usize::try_from(*to - *from).unwrap_or(usize::MAX).min(max);
             let chunk_end = *from + len as u64;
             let fin = self.fin == Fin::Wanted && chunk_end == end;
-            let chunk = Chunk { offset: *from, len, fin };
+            let chunk = Chunk {
+                offset: *from,
+                len,
+                fin,
+            };
             *from = chunk_end;
             if *from >= *to {
                 self.lost.remove(0);
@@ -173,7 +181,9 @@ impl SendHalf {
             }
             return Some(chunk);
         }
-        let len = usize::try_from(self.limit().saturating_sub(self.sent)).unwrap_or(usize::MAX).min(max);
+        let len = usize::try_from(self.limit().saturating_sub(self.sent))
+            .unwrap_or(usize::MAX)
+            .min(max);
         let offset = self.sent;
         let fin = self.fin == Fin::Wanted && offset + len as u64 == end;
         if len == 0 && !fin {
@@ -289,12 +299,26 @@ mod tests {
         let mut half = half(4);
         assert_eq!(half.push(b"abcdefgh"), 8);
         half.finish();
-        assert_eq!(half.next(100), Some(Chunk { offset: 0, len: 4, fin: false }));
+        assert_eq!(
+            half.next(100),
+            Some(Chunk {
+                offset: 0,
+                len: 4,
+                fin: false
+            })
+        );
         assert_eq!(half.next(100), None);
         assert!(half.is_blocked());
         assert_eq!(half.credit(4, 100), Ok(true));
         let last = half.next(100).unwrap();
-        assert_eq!(last, Chunk { offset: 4, len: 4, fin: true });
+        assert_eq!(
+            last,
+            Chunk {
+                offset: 4,
+                len: 4,
+                fin: true
+            }
+        );
         assert_eq!(half.bytes(last).0, b"efgh");
         assert_eq!(half.credit(8, 100), Ok(true));
         assert!(!half.is_acknowledged());
@@ -311,7 +335,11 @@ mod tests {
         assert_eq!(half.credit(2, 100), Ok(true));
         assert_eq!(half.credit(1, 50), Ok(false));
         half.next(2);
-        assert_eq!(half.credit(5, 100), Err(Misbehaved::AckOfUnsent), "the end was not sent");
+        assert_eq!(
+            half.credit(5, 100),
+            Err(Misbehaved::AckOfUnsent),
+            "the end was not sent"
+        );
     }
 
     #[test]
@@ -337,7 +365,14 @@ mod tests {
         half.next(2);
         half.finish();
         let fin = half.next(2).unwrap();
-        assert_eq!(fin, Chunk { offset: 2, len: 0, fin: true });
+        assert_eq!(
+            fin,
+            Chunk {
+                offset: 2,
+                len: 0,
+                fin: true
+            }
+        );
         half.lost(fin);
         assert_eq!(half.next(2), Some(fin));
     }
@@ -350,7 +385,14 @@ mod tests {
         half.next(100);
         half.credit(2, 100).unwrap();
         half.rewind();
-        assert_eq!(half.next(100), Some(Chunk { offset: 2, len: 4, fin: true }));
+        assert_eq!(
+            half.next(100),
+            Some(Chunk {
+                offset: 2,
+                len: 4,
+                fin: true
+            })
+        );
     }
 
     #[test]

@@ -152,7 +152,13 @@ const GOODBYE: u8 = 0x0d;
 pub const DATA_FRONT_MAX: usize = 1 + 8 + 8 + 4;
 
 /// Appends the front of a DATA frame; `len` bytes must follow.
-pub fn put_data_front(out: &mut impl Write, channel: ChannelId, offset: u64, fin: bool, len: usize) {
+pub fn put_data_front(
+    out: &mut impl Write,
+    channel: ChannelId,
+    offset: u64,
+    fin: bool,
+    len: usize,
+) {
     out.put_u8(if fin { DATA_FIN } else { DATA });
     out.put_u64(channel.0);
     out.put_varint(offset);
@@ -176,7 +182,11 @@ impl<'a> Frame<'a> {
                 out.put_varint(*seq);
                 location.encode(out);
             }
-            Self::Open { channel, permitted, target } => {
+            Self::Open {
+                channel,
+                permitted,
+                target,
+            } => {
                 put_channel(out, OPEN, *channel);
                 out.put_varint(*permitted);
                 target.encode(out);
@@ -186,11 +196,20 @@ impl<'a> Frame<'a> {
                 out.put_varint(*permitted);
             }
             Self::OpenFailed { channel, code } => put_coded(out, OPEN_FAILED, *channel, *code),
-            Self::Data { channel, offset, fin, bytes } => {
+            Self::Data {
+                channel,
+                offset,
+                fin,
+                bytes,
+            } => {
                 put_data_front(out, *channel, *offset, *fin, bytes.len());
                 out.put(bytes);
             }
-            Self::Credit { channel, next, permitted } => {
+            Self::Credit {
+                channel,
+                next,
+                permitted,
+            } => {
                 put_channel(out, CREDIT, *channel);
                 out.put_varint(*next);
                 out.put_varint(*permitted);
@@ -211,14 +230,23 @@ impl<'a> Frame<'a> {
             PADDING => Self::Padding,
             ASK => Self::Ask,
             ACK => Self::Ack(Ack::decode(reader)?),
-            HERE => Self::Here { seq: reader.varint()?, location: Location::decode(reader)? },
+            HERE => Self::Here {
+                seq: reader.varint()?,
+                location: Location::decode(reader)?,
+            },
             OPEN => Self::Open {
                 channel: channel(reader)?,
                 permitted: reader.varint()?,
                 target: Target::decode(reader)?,
             },
-            OPENED => Self::Opened { channel: channel(reader)?, permitted: reader.varint()? },
-            OPEN_FAILED => Self::OpenFailed { channel: channel(reader)?, code: reader.u8()? },
+            OPENED => Self::Opened {
+                channel: channel(reader)?,
+                permitted: reader.varint()?,
+            },
+            OPEN_FAILED => Self::OpenFailed {
+                channel: channel(reader)?,
+                code: reader.u8()?,
+            },
             DATA => data(reader, false)?,
             DATA_FIN => data(reader, true)?,
             CREDIT => Self::Credit {
@@ -226,8 +254,13 @@ impl<'a> Frame<'a> {
                 next: reader.varint()?,
                 permitted: reader.varint()?,
             },
-            RESET => Self::Reset { channel: channel(reader)?, code: reader.u8()? },
-            GONE => Self::Gone { channel: channel(reader)? },
+            RESET => Self::Reset {
+                channel: channel(reader)?,
+                code: reader.u8()?,
+            },
+            GONE => Self::Gone {
+                channel: channel(reader)?,
+            },
             FINISHED => Self::Finished,
             GOODBYE => Self::Goodbye { code: reader.u8()? },
             _ => return Err(DecodeError::Invalid("frame type")),
@@ -253,7 +286,12 @@ fn data<'a>(reader: &mut Reader<'a>, fin: bool) -> Result<Frame<'a>, DecodeError
     let channel = channel(reader)?;
     let offset = reader.varint()?;
     let bytes = reader.bytes(PACKET_PLAIN_MAX, "data")?;
-    Ok(Frame::Data { channel, offset, fin, bytes })
+    Ok(Frame::Data {
+        channel,
+        offset,
+        fin,
+        bytes,
+    })
 }
 
 impl Ack {
@@ -263,7 +301,9 @@ impl Ack {
     /// Appends type, selector (2), delay, marked, newest number, length of its range less one, count
     /// of further ranges (1), and for each the gap less two and its length less one.
     fn encode(&self, out: &mut impl Write) {
-        let Some((first, rest)) = self.ranges.split_first() else { return };
+        let Some((first, rest)) = self.ranges.split_first() else {
+            return;
+        };
         out.put_u8(ACK);
         out.put(&self.selector);
         out.put_varint(self.delay_us);
@@ -295,12 +335,20 @@ impl Ack {
         ranges.push((low, high));
         for _ in 0..more {
             let gap = reader.varint()?;
-            let to = low.checked_sub(gap).and_then(|n| n.checked_sub(2)).ok_or(BAD)?;
+            let to = low
+                .checked_sub(gap)
+                .and_then(|n| n.checked_sub(2))
+                .ok_or(BAD)?;
             let from = to.checked_sub(reader.varint()?).ok_or(BAD)?;
             ranges.push((from, to));
             low = from;
         }
-        Ok(Self { selector, delay_us, marked, ranges })
+        Ok(Self {
+            selector,
+            delay_us,
+            marked,
+            ranges,
+        })
     }
 }
 
@@ -325,19 +373,52 @@ mod tests {
     #[test]
     fn every_frame_reads_back() {
         let channel = ChannelId::new(true, 77, 4242);
-        let location = Location::Tree { tree: 5, term: 2, path: vec![(3, 900), (15, 70_000)] };
+        let location = Location::Tree {
+            tree: 5,
+            term: 2,
+            path: vec![(3, 900), (15, 70_000)],
+        };
         for frame in [
             Frame::Padding,
             Frame::Ask,
-            Frame::Ack(Ack { selector: [1, 2], delay_us: 300, marked: 1, ranges: vec![(9, 12), (3, 7), (0, 1)] }),
+            Frame::Ack(Ack {
+                selector: [1, 2],
+                delay_us: 300,
+                marked: 1,
+                ranges: vec![(9, 12), (3, 7), (0, 1)],
+            }),
             Frame::Here { seq: 3, location },
-            Frame::Here { seq: 3, location: Location::Neighbour },
-            Frame::Open { channel, permitted: 2048, target: Target::Loopback(22) },
-            Frame::Opened { channel, permitted: 65_536 },
+            Frame::Here {
+                seq: 3,
+                location: Location::Neighbour,
+            },
+            Frame::Open {
+                channel,
+                permitted: 2048,
+                target: Target::Loopback(22),
+            },
+            Frame::Opened {
+                channel,
+                permitted: 65_536,
+            },
             Frame::OpenFailed { channel, code: 5 },
-            Frame::Data { channel, offset: 1 << 40, fin: false, bytes: b"hello" },
-            Frame::Data { channel, offset: 5, fin: true, bytes: b"" },
-            Frame::Credit { channel, next: 6, permitted: 70_000 },
+            Frame::Data {
+                channel,
+                offset: 1 << 40,
+                fin: false,
+                bytes: b"hello",
+            },
+            Frame::Data {
+                channel,
+                offset: 5,
+                fin: true,
+                bytes: b"",
+            },
+            Frame::Credit {
+                channel,
+                next: 6,
+                permitted: 70_000,
+            },
             Frame::Reset { channel, code: 1 },
             Frame::Gone { channel },
             Frame::Finished,
@@ -350,9 +431,15 @@ mod tests {
     #[test]
     fn a_channel_id_holds_side_counter_and_port() {
         let id = ChannelId::new(true, ChannelId::COUNTER_MAX, 65_535);
-        assert_eq!((id.opened_by_responder(), id.counter(), id.port()), (true, ChannelId::COUNTER_MAX, 65_535));
+        assert_eq!(
+            (id.opened_by_responder(), id.counter(), id.port()),
+            (true, ChannelId::COUNTER_MAX, 65_535)
+        );
         let id = ChannelId::new(false, 1, 0);
-        assert_eq!((id.opened_by_responder(), id.counter(), id.port()), (false, 1, 0));
+        assert_eq!(
+            (id.opened_by_responder(), id.counter(), id.port()),
+            (false, 1, 0)
+        );
     }
 
     #[test]

@@ -183,10 +183,16 @@ impl<'a> Head<'a> {
             return Err(DecodeError::Invalid("body of a frame"));
         }
         let head = match kind {
-            PACKET => Self::Packet { route: Route::decode(&mut reader)?, header: reader.array()? },
+            PACKET => Self::Packet {
+                route: Route::decode(&mut reader)?,
+                header: reader.array()?,
+            },
             SIGNAL => {
                 let route = Route::decode(&mut reader)?;
-                return Ok(Self::Signal { route, message: reader.rest() });
+                return Ok(Self::Signal {
+                    route,
+                    message: reader.rest(),
+                });
             }
             PING => Self::Ping(reader.u64()?),
             PONG => Self::Pong(reader.u64()?),
@@ -207,10 +213,26 @@ mod tests {
     fn every_head_reads_back() {
         let mut route = Route::neighbour(Tag([1; 8]), Tag([2; 8]));
         route.marked = true;
-        route.to_location = Location::Tree { tree: 9, term: 1, path: vec![(1, 2)] };
+        route.to_location = Location::Tree {
+            tree: 9,
+            term: 1,
+            path: vec![(1, 2)],
+        };
         for (head, body) in [
-            (Head::Packet { route: route.clone(), header: [7; HEADER_LEN] }, true),
-            (Head::Signal { route, message: b"hello" }, false),
+            (
+                Head::Packet {
+                    route: route.clone(),
+                    header: [7; HEADER_LEN],
+                },
+                true,
+            ),
+            (
+                Head::Signal {
+                    route,
+                    message: b"hello",
+                },
+                false,
+            ),
             (Head::Ping(5), false),
             (Head::Pong(5), false),
             (Head::Goodbye, false),
@@ -224,7 +246,10 @@ mod tests {
 
     #[test]
     fn lengths_outside_their_limits_are_refused() {
-        let good = Lengths { head: FRAME_HEAD_MAX, body: FRAME_BODY_MAX };
+        let good = Lengths {
+            head: FRAME_HEAD_MAX,
+            body: FRAME_BODY_MAX,
+        };
         assert_eq!(Lengths::decode(good.to_bytes()), Ok(good));
         for (head, body) in [
             (HEAD_TAG_LEN, 0),
@@ -232,7 +257,10 @@ mod tests {
             (40, FRAME_BODY_MAX + 1),
             (40, BOUND_LEN - 1),
         ] {
-            assert!(Lengths::decode(Lengths { head, body }.to_bytes()).is_err(), "{head} {body}");
+            assert!(
+                Lengths::decode(Lengths { head, body }.to_bytes()).is_err(),
+                "{head} {body}"
+            );
         }
     }
 

@@ -77,7 +77,11 @@ impl Header {
         if reader.u8()? != Kind::Data.code() {
             return Err(DecodeError::Invalid("packet type"));
         }
-        Ok(Self { index: reader.u64()?, selector: reader.array()?, number: reader.u64()? })
+        Ok(Self {
+            index: reader.u64()?,
+            selector: reader.array()?,
+            number: reader.u64()?,
+        })
     }
 }
 
@@ -93,7 +97,11 @@ mod tests {
 
     #[test]
     fn a_header_reads_back() {
-        let header = Header { index: 0x0102_0304_0506_0708, selector: [9, 10], number: 11 };
+        let header = Header {
+            index: 0x0102_0304_0506_0708,
+            selector: [9, 10],
+            number: 11,
+        };
         let bytes = header.to_bytes();
         assert_eq!(Header::decode(&mut Reader::new(&bytes)), Ok(header));
         assert_eq!(bytes[..3], [3, 1, 2]);

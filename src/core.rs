@@ -1,0 +1,321 @@
+//! One node without its sockets: sessions, overlay and links joined.
+//!
+//! # Order
+//! One input, then drain [`Core::poll_event`], then ask [`Core::poll_timeout`]; whenever a link can take
+//! bytes, [`Core::pull`] them. Time never goes back. Nothing here panics on what a peer sends: what
+//! breaks a link's rules ends the link, what breaks a session's rules ends the session.
+//!
+//! # What it owns
+//! The links and their liveness, the neighbour table, the sessions and the handshakes that lead to them,
+//! and the requests for channels that wait for a path.
+
+mod event;
+mod handshakes;
+mod links;
+mod requests;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use event::{ChannelKey, Event, LinkEnd, Ticket};
+pub use links::Joined;
+pub use view::{LinkView, SessionState, SessionView};
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use zeroize::Zeroizing;
+
+use crate::cloak::neighbours::{Link as LinkNumber, Neighbours};
+use crate::core::handshakes::{Attempt, Bucket};
+use crate::core::links::Link;
+use crate::core::requests::Request;
+use crate::name::Name;
+use crate::name::certificate::LocalParty;
+use crate::random::Random;
+use crate::session::{Event as SessionEvent, LinkEvent, Options, ResetCode, Session};
+use crate::ssm::suite::Suite;
+use crate::time::{Calendar, Time};
+use crate::wire::failure::OpenFailure;
+use crate::wire::frame::ChannelId;
+
+/// Where bytes that arrive in order go.
+pub trait Deliver {
+    /// Offers bytes of a channel; says how many were taken. The rest is kept.
+    fn deliver(&mut self, key: ChannelKey, bytes: &[u8]) -> usize;
+}
+
+/// Settings of a node's core.
+#[derive(Debug)]
+pub struct Settings {
+    /// Cipher suites in order of preference.
+    pub suites: Vec<Suite>,
+    /// Settings of every session.
+    pub session: Options,
+    /// How long a request for a channel waits for a path.
+    pub open_timeout: std::time::Duration,
+    /// The session key of the network, or zeros.
+    pub psk: Zeroizing<[u8; 32]>,
+}
+
+/// A session and what the core knows beside it.
+#[derive(Debug)]
+struct Entry {
+    session: Session,
+    /// Boot id of the peer when the session began, as far as it is known.
+    boot: Option<[u8; 16]>,
+    suspended_at: Option<Time>,
+    handshakes: u64,
+    made_at: Time,
+}
+
+/// What is known of a peer.
+#[derive(Debug, Default)]
+struct Peer {
+    /// Certified static key, from a link's handshake.
+    static_public: Option<[u8; 32]>,
+    /// Highest certificate serial seen (R-H11).
+    serial: Option<u64>,
+    /// Sessions, the newest last.
+    sessions: Vec<u32>,
+    attempt: Option<Attempt>,
+    bucket: Bucket,
+}
+
+/// One node without its sockets.
+#[derive(Debug)]
+pub struct Core {
+    me: LocalParty,
+    settings: Settings,
+    random: Random,
+    /// Calendar time at [`Time::ZERO`].
+    epoch: Calendar,
+    links: BTreeMap<LinkNumber, Link>,
+    next_link: LinkNumber,
+    neighbours: Neighbours,
+    peers: BTreeMap<Name, Peer>,
+    sessions: BTreeMap<u32, Entry>,
+    next_session: u32,
+    by_index: BTreeMap<u64, u32>,
+    requests: Vec<Request>,
+    next_ticket: u64,
+    /// Sessions that may have something to say.
+    touched: BTreeSet<u32>,
+    events: VecDeque<Event>,
+}
+
+impl Core {
+    /// A node without links. `epoch` is the calendar time at [`Time::ZERO`].
+    pub fn new(me: LocalParty, settings: Settings, random: Random, epoch: Calendar) -> Self {
+        let neighbours = Neighbours::new(me.name());
+        Self {
+            me,
+            settings,
+            random,
+            epoch,
+            links: BTreeMap::new(),
+            next_link: 0,
+            neighbours,
+            peers: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            next_session: 0,
+            by_index: BTreeMap::new(),
+            requests: Vec::new(),
+            next_ticket: 0,
+            touched: BTreeSet::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// This node's name.
+    pub const fn name(&self) -> Name {
+        self.me.name()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] has something to do next.
+    pub fn poll_timeout(&self) -> Time {
+        let sessions = self.sessions.values().map(|entry| entry.session.poll_timeout()).min();
+        let attempts = self.peers.values().filter_map(|peer| peer.attempt.as_ref()).map(Attempt::due_at).min();
+        let requests = self.requests.iter().map(Request::deadline).min();
+        let first = [sessions, attempts, requests].into_iter().flatten().min();
+        first.unwrap_or(Time::NEVER).min(self.links_due_at()).min(self.half_open_due_at())
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.poll_links(now);
+        let due: Vec<u32> = self
+            .sessions
+            .iter()
+            .filter(|(_, entry)| entry.session.poll_timeout() <= now)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in due {
+            if let Some(entry) = self.sessions.get_mut(&number) {
+                entry.session.handle_timeout(now);
+                self.touched.insert(number);
+            }
+        }
+        self.poll_handshakes(now);
+        self.poll_requests(now);
+        self.settle(now);
+    }
+
+    fn calendar(&self, now: Time) -> Calendar {
+        Calendar(self.epoch.0 + now.since(Time::ZERO).as_secs())
+    }
+
+    /// Drains what inputs have left behind: events and signals of the sessions they touched.
+    fn settle(&mut self, now: Time) {
+        while let Some(number) = self.touched.pop_first() {
+            while let Some(event) = self.sessions.get_mut(&number).and_then(|e| e.session.poll_event()) {
+                self.session_event(number, event, now);
+            }
+            let Some(entry) = self.sessions.get_mut(&number) else { continue };
+            let peer = entry.session.peer();
+            while let Some(signal) = self.sessions.get_mut(&number).and_then(|e| e.session.poll_signal()) {
+                self.send_signal(peer, &signal.message, signal.to.is_none());
+            }
+        }
+    }
+
+    fn session_event(&mut self, number: u32, event: SessionEvent, now: Time) {
+        let Some(entry) = self.sessions.get_mut(&number) else { return };
+        let peer = entry.session.peer();
+        let key = |channel: ChannelId| ChannelKey { session: number, channel };
+        let out = match event {
+            SessionEvent::Incoming { channel, target } => Event::Incoming(key(channel), peer, target),
+            SessionEvent::Opened(channel) => Event::Opened(key(channel)),
+            SessionEvent::OpenFailed(channel, why) => Event::OpenFailed(key(channel), why),
+            SessionEvent::Woken(channel) => Event::Woken(key(channel)),
+            SessionEvent::Reset(channel, code) => Event::Reset(key(channel), code),
+            SessionEvent::Closed(channel) => Event::Closed(key(channel)),
+            SessionEvent::Confirmed => {
+                self.confirmed(number, peer, now);
+                return;
+            }
+            SessionEvent::Suspended => {
+                entry.suspended_at = Some(now);
+                let reason = entry.session.reason();
+                self.events.push_back(Event::WantLink(peer));
+                Event::Suspended(number, peer, reason)
+            }
+            SessionEvent::Resumed => {
+                let since = entry.suspended_at.take().unwrap_or(now);
+                let pause = now.as_nanos().saturating_sub(since.as_nanos());
+                self.events.push_back(Event::Resumed(number, peer, entry.session.reason(), pause));
+                self.poll_requests(now);
+                return;
+            }
+            SessionEvent::CheckState => {
+                self.check_state(number, now);
+                return;
+            }
+            SessionEvent::Ended(reason) => {
+                self.forget_session(number);
+                Event::SessionDown(number, peer, reason)
+            }
+        };
+        self.events.push_back(out);
+    }
+
+    fn forget_session(&mut self, number: u32) {
+        let Some(entry) = self.sessions.remove(&number) else { return };
+        self.by_index.remove(&entry.session.local_index());
+        if let Some(peer) = self.peers.get_mut(&entry.session.peer()) {
+            peer.sessions.retain(|known| *known != number);
+        }
+    }
+
+    /// A link to the peer came up: whatever waits for one goes on.
+    fn peer_reachable(&mut self, peer: Name, boot: [u8; 16], now: Time) {
+        let sessions = self.peers.get(&peer).map(|known| known.sessions.clone()).unwrap_or_default();
+        for number in sessions {
+            let Some(entry) = self.sessions.get_mut(&number) else { continue };
+            let restarted = entry.boot.is_some_and(|known| known != boot);
+            if entry.session.is_suspended() || entry.session.is_suspected() {
+                entry.session.link_event(LinkEvent::Up, now);
+                self.touched.insert(number);
+            }
+            if restarted {
+                self.check_state(number, now);
+            }
+        }
+        if let Some(attempt) = self.peers.get_mut(&peer).and_then(|known| known.attempt.as_mut()) {
+            attempt.hurry(now);
+            self.poll_handshakes(now);
+        }
+        self.poll_requests(now);
+    }
+
+    /// The machine woke up or its addresses changed: every link is asked, every pause of a retry ends.
+    pub fn network_changed(&mut self, now: Time) {
+        for link in self.links.values_mut() {
+            link.suspect(now);
+        }
+        for (number, entry) in &mut self.sessions {
+            entry.session.probe();
+            self.touched.insert(*number);
+        }
+        self.settle(now);
+    }
+
+    /// A session, for the application's side of a channel.
+    pub fn session(&mut self, number: u32) -> Option<&mut Session> {
+        self.touched.insert(number);
+        self.sessions.get_mut(&number).map(|entry| &mut entry.session)
+    }
+
+    /// Drains what calls on [`Self::session`] have left behind.
+    pub fn flush(&mut self, now: Time) {
+        self.settle(now);
+    }
+
+    /// The link that carries a session, if there is one.
+    pub fn link_of(&self, session: u32) -> Option<LinkNumber> {
+        let entry = self.sessions.get(&session)?;
+        self.neighbours.preferred(entry.session.peer().tag())
+    }
+
+    /// Ends a session: goodbye to the peer, reset to every channel. False when there is none.
+    pub fn kill_session(&mut self, number: u32, now: Time) -> bool {
+        let Some(entry) = self.sessions.get_mut(&number) else { return false };
+        entry.session.close();
+        let ids: Vec<ChannelId> = entry.session.channels().map(|(id, _)| id).collect();
+        for id in ids {
+            self.events.push_back(Event::Reset(ChannelKey { session: number, channel: id }, ResetCode::Killed));
+        }
+        self.touched.insert(number);
+        self.settle(now);
+        true
+    }
+
+    /// Resets a channel at both ends. False when there is none.
+    pub fn kill_channel(&mut self, key: ChannelKey, code: ResetCode, now: Time) -> bool {
+        let Some(entry) = self.sessions.get_mut(&key.session) else { return false };
+        if entry.session.channel(key.channel).is_none() {
+            return false;
+        }
+        entry.session.reset(key.channel, code);
+        self.events.push_back(Event::Reset(key, code));
+        self.touched.insert(key.session);
+        self.settle(now);
+        true
+    }
+
+    /// Says goodbye to every peer, before the node stops.
+    pub fn close(&mut self, now: Time) {
+        for (number, entry) in &mut self.sessions {
+            entry.session.close();
+            self.touched.insert(*number);
+        }
+        for request in std::mem::take(&mut self.requests) {
+            self.events.push_back(Event::Unassigned(request.ticket, OpenFailure::General));
+        }
+        self.settle(now);
+    }
+}

@@ -1,0 +1,70 @@
+//! What a node's core tells its driver.
+
+use crate::cloak::neighbours::Link;
+use crate::link::frames::FrameError;
+use crate::name::Name;
+use crate::session::{EndReason, ResetCode};
+use crate::srm::resume::Reason;
+use crate::wire::failure::OpenFailure;
+use crate::wire::frame::ChannelId;
+use crate::wire::target::Target;
+
+/// A channel of this node: the LCM's key. Session numbers are local and never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelKey {
+    /// Local number of the session.
+    pub session: u32,
+    /// The channel within it.
+    pub channel: ChannelId,
+}
+
+/// A request for a channel that may have to wait for a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Something the driver must act on.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A waiting request has its channel; the far side has not answered yet.
+    Assigned(Ticket, ChannelKey),
+    /// A waiting request found no path or no room.
+    Unassigned(Ticket, OpenFailure),
+    /// A peer wants a channel.
+    Incoming(ChannelKey, Name, Target),
+    /// The far side has opened the channel.
+    Opened(ChannelKey),
+    /// The far side could not open the channel; it is gone.
+    OpenFailed(ChannelKey, OpenFailure),
+    /// Look at the channel's bytes again.
+    Woken(ChannelKey),
+    /// The channel was cut; it is gone.
+    Reset(ChannelKey, ResetCode),
+    /// The channel has ended cleanly; it is gone.
+    Closed(ChannelKey),
+    /// A session is there.
+    SessionUp(u32, Name),
+    /// A session's peer cannot be reached.
+    Suspended(u32, Name, Reason),
+    /// A session goes on after a pause of so many nanoseconds.
+    Resumed(u32, Name, Reason, u64),
+    /// A session is over.
+    SessionDown(u32, Name, EndReason),
+    /// The link is dead: close it and call `link_down`.
+    LinkDead(Link),
+    /// Channels wait for a link to this peer: dial at once.
+    WantLink(Name),
+}
+
+/// Why a link ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkEnd {
+    /// The neighbour sent something that is no frame of this link.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The neighbour is leaving.
+    #[error("the neighbour is leaving")]
+    Goodbye,
+    /// The link was ended before.
+    #[error("the link was ended before")]
+    Unknown,
+}

@@ -1,0 +1,319 @@
+//! The links of a node: what arrives on them, what they send next, which are dead.
+
+use std::collections::VecDeque;
+
+use crate::cloak::neighbours::{Hop, Link as LinkNumber};
+use crate::core::event::{ChannelKey, Event, LinkEnd};
+use crate::core::{Core, Deliver};
+use crate::limits::{FRAME_HEAD_MAX, LINKS_MAX};
+use crate::link::frames::{FrameOpener, FrameSealer, OpenFrame};
+use crate::link::liveness::{Due, Liveness};
+use crate::name::Name;
+use crate::session::{Arrived, Delivery, LinkEvent};
+use crate::time::Time;
+use crate::wire::frame::ChannelId;
+use crate::wire::link::{Head, Route};
+use crate::wire::packet::{HEADER_LEN, Header};
+use crate::wire::codec::Reader;
+
+/// Messages that may wait for a link to take them; the oldest goes beyond.
+const OUTBOX_MAX: usize = 256;
+
+/// What the handshake of a link established.
+#[derive(Debug)]
+pub struct Joined {
+    /// The neighbour.
+    pub peer: Name,
+    /// Its certified X25519 static.
+    pub static_public: [u8; 32],
+    /// Its boot id.
+    pub boot: [u8; 16],
+    /// Key of what we send.
+    pub send_key: [u8; 32],
+    /// Key of what we receive.
+    pub receive_key: [u8; 32],
+    /// Whether we dialled.
+    pub dialled: bool,
+    /// The other end of the TCP connection, for status.
+    pub endpoint: String,
+}
+
+/// A link.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) peer: Name,
+    pub(super) boot: [u8; 16],
+    pub(super) dialled: bool,
+    pub(super) endpoint: String,
+    pub(super) since: Time,
+    pub(super) life: Liveness,
+    sealer: FrameSealer,
+    opener: FrameOpener,
+    outbox: VecDeque<Message>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Ping(u64),
+    Pong(u64),
+    Signal(Route, Vec<u8>),
+    Goodbye,
+}
+
+/// Delivery into one session's channels.
+struct Into<'a, D> {
+    session: u32,
+    to: &'a mut D,
+}
+
+impl<D: Deliver> Delivery for Into<'_, D> {
+    fn deliver(&mut self, channel: ChannelId, bytes: &[u8]) -> usize {
+        self.to.deliver(ChannelKey { session: self.session, channel }, bytes)
+    }
+}
+
+impl Core {
+    /// A link is up: its handshake is done. `None` when there are too many links.
+    pub fn link_up(&mut self, joined: Joined, now: Time) -> Option<LinkNumber> {
+        if self.links.len() >= LINKS_MAX {
+            return None;
+        }
+        self.next_link += 1;
+        let number = self.next_link;
+        let Joined { peer, static_public, boot, send_key, receive_key, dialled, endpoint } = joined;
+        let link = Link {
+            peer,
+            boot,
+            dialled,
+            endpoint,
+            since: now,
+            life: Liveness::new(now),
+            sealer: FrameSealer::new(send_key),
+            opener: FrameOpener::new(receive_key),
+            outbox: VecDeque::new(),
+        };
+        self.links.insert(number, link);
+        self.neighbours.add(peer, number);
+        self.peers.entry(peer).or_default().static_public = Some(static_public);
+        self.peer_reachable(peer, boot, now);
+        self.settle(now);
+        Some(number)
+    }
+
+    /// A link is gone.
+    pub fn link_down(&mut self, number: LinkNumber, now: Time) {
+        let Some(link) = self.links.remove(&number) else { return };
+        let preferred = self.neighbours.remove(link.peer, number);
+        let left = self.neighbours.preferred(link.peer.tag()).is_some();
+        let event = if left { LinkEvent::Changed } else { LinkEvent::Lost };
+        if preferred {
+            for (_, entry) in self.sessions.iter_mut().filter(|(_, e)| e.session.peer() == link.peer) {
+                entry.session.link_event(event, now);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Takes what has been read from a link; `buffer` starts at a frame. Says how many bytes were
+    /// used up; the rest must come again with more behind it. An error ends the link.
+    pub fn receive(
+        &mut self,
+        number: LinkNumber,
+        buffer: &mut [u8],
+        to: &mut impl Deliver,
+        now: Time,
+    ) -> Result<usize, LinkEnd> {
+        let mut used = 0;
+        while let Some(rest) = buffer.get_mut(used..).filter(|rest| !rest.is_empty()) {
+            let Some(link) = self.links.get_mut(&number) else { return Err(LinkEnd::Unknown) };
+            let Some(frame) = link.opener.open(rest)? else { break };
+            used += frame.consumed;
+            link.life.heard(now);
+            match frame.head {
+                Head::Ping(id) => link.send(Message::Pong(id)),
+                Head::Pong(id) => link.life.pong(id, now),
+                Head::Goodbye => return Err(LinkEnd::Goodbye),
+                Head::Signal { route, message } => {
+                    if self.neighbours.next_hop(&route) == Hop::Here {
+                        let message = message.to_vec();
+                        self.signal(number, &route, &message, now);
+                    }
+                }
+                Head::Packet { route, header } => {
+                    if self.neighbours.next_hop(&route) == Hop::Here {
+                        self.packet(&route, &header, frame.body, number, to, now);
+                    }
+                }
+            }
+        }
+        self.settle(now);
+        Ok(used)
+    }
+
+    fn packet(
+        &mut self,
+        route: &Route,
+        header: &[u8; HEADER_LEN],
+        body: &mut [u8],
+        path: LinkNumber,
+        to: &mut impl Deliver,
+        now: Time,
+    ) {
+        let index = Header::decode(&mut Reader::new(header)).map(|header| header.index);
+        let Some(session) = index.ok().and_then(|index| self.by_index.get(&index)).copied() else {
+            return;
+        };
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            let packet = Arrived { header, body, marked: route.marked, path };
+            entry.session.handle_packet(packet, now, &mut Into { session, to });
+            self.touched.insert(session);
+        }
+    }
+
+    /// Appends sealed frames to `out` until it holds `fill` bytes or nothing is left to send.
+    /// `plain_max` is the packet size that suits the link.
+    pub fn pull(
+        &mut self,
+        number: LinkNumber,
+        out: &mut Vec<u8>,
+        fill: usize,
+        plain_max: usize,
+        now: Time,
+    ) -> Result<(), LinkEnd> {
+        let own = self.name().tag();
+        let Some(link) = self.links.get_mut(&number) else { return Err(LinkEnd::Unknown) };
+        let peer = link.peer;
+        while let Some(message) = link.outbox.pop_front() {
+            link.write(&message, out)?;
+        }
+        if self.neighbours.preferred(peer.tag()) != Some(number) {
+            return Ok(());
+        }
+        let route = Route::neighbour(own, peer.tag());
+        let sessions = self.peers.get(&peer).map_or(&[][..], |known| &known.sessions).to_vec();
+        let mut idle = 0;
+        for session in sessions.iter().cycle() {
+            if out.len() >= fill || idle >= sessions.len() {
+                break;
+            }
+            let Some(entry) = self.sessions.get_mut(session) else {
+                idle += 1;
+                continue;
+            };
+            if !entry.session.wants_to_send(now) {
+                idle += 1;
+                continue;
+            }
+            let head = Head::Packet { route: route.clone(), header: [0; HEADER_LEN] };
+            let frame = OpenFrame::begin(&head, out);
+            match entry.session.poll_packet(plain_max, number, out, now) {
+                Some(sealed) => {
+                    link.sealer.finish(frame, Some(sealed.header), out)?;
+                    idle = 0;
+                }
+                None => {
+                    frame.cancel(out);
+                    idle += 1;
+                }
+            }
+            self.touched.insert(*session);
+        }
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Whether [`Self::pull`] has something for this link.
+    pub fn link_wants_to_send(&self, number: LinkNumber, now: Time) -> bool {
+        let Some(link) = self.links.get(&number) else { return false };
+        if !link.outbox.is_empty() {
+            return true;
+        }
+        let preferred = self.neighbours.preferred(link.peer.tag()) == Some(number);
+        let sessions = self.peers.get(&link.peer).map_or(&[][..], |known| &known.sessions);
+        preferred
+            && sessions
+                .iter()
+                .filter_map(|session| self.sessions.get(session))
+                .any(|entry| entry.session.wants_to_send(now))
+    }
+
+    /// Numbers of all links.
+    pub fn link_numbers(&self) -> Vec<LinkNumber> {
+        self.links.keys().copied().collect()
+    }
+
+    /// Sends a message outside packets: by the preferred link, or by every link of the peer.
+    pub(super) fn send_signal(&mut self, peer: Name, message: &[u8], everywhere: bool) {
+        if message.len() + HEADER_LEN + 64 > FRAME_HEAD_MAX {
+            return;
+        }
+        let all = self.neighbours.all(peer.tag());
+        let from = if everywhere { 0 } else { all.len().saturating_sub(1) };
+        let chosen: Vec<LinkNumber> = all.get(from..).unwrap_or_default().to_vec();
+        let route = Route::neighbour(self.name().tag(), peer.tag());
+        for number in chosen {
+            if let Some(link) = self.links.get_mut(&number) {
+                link.send(Message::Signal(route.clone(), message.to_vec()));
+            }
+        }
+    }
+
+    /// Says goodbye on every link, before the node stops.
+    pub fn leave(&mut self) {
+        for link in self.links.values_mut() {
+            link.send(Message::Goodbye);
+        }
+    }
+
+    /// Pings and ends what is due.
+    pub(super) fn poll_links(&mut self, now: Time) {
+        let busy: Vec<Name> = self
+            .sessions
+            .values()
+            .filter(|entry| entry.session.channels().next().is_some())
+            .map(|entry| entry.session.peer())
+            .collect();
+        let mut dead = Vec::new();
+        for (number, link) in &mut self.links {
+            link.life.set_in_use(busy.contains(&link.peer));
+            match link.life.poll(now) {
+                Some(Due::Ping(id)) => link.send(Message::Ping(id)),
+                Some(Due::Dead) => dead.push(*number),
+                None => {}
+            }
+        }
+        for number in dead {
+            self.events.push_back(Event::LinkDead(number));
+        }
+    }
+
+    pub(super) fn links_due_at(&self) -> Time {
+        self.links.values().map(|link| link.life.due_at()).min().unwrap_or(Time::NEVER)
+    }
+}
+
+impl Link {
+    /// Asks for a sign of life at once.
+    pub(super) fn suspect(&mut self, now: Time) {
+        if let Some(Due::Ping(id)) = self.life.suspect(now) {
+            self.send(Message::Ping(id));
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        if self.outbox.len() >= OUTBOX_MAX {
+            self.outbox.pop_front();
+        }
+        self.outbox.push_back(message);
+    }
+
+    fn write(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
+        let head = match message {
+            Message::Ping(id) => Head::Ping(*id),
+            Message::Pong(id) => Head::Pong(*id),
+            Message::Signal(route, bytes) => Head::Signal { route: route.clone(), message: bytes },
+            Message::Goodbye => Head::Goodbye,
+        };
+        Ok(self.sealer.seal(&head, out)?)
+    }
+}

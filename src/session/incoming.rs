@@ -1,0 +1,434 @@
+//! Packets and Re-Hellos of the peer.
+
+use crate::session::channel::{Channel, Phase, Told};
+use crate::session::event::{EndReason, Event, Misbehaviour, ResetCode};
+use crate::session::{Delivery, Session};
+use crate::srm::acks::Noted;
+use crate::srm::flight::Item;
+use crate::srm::receive::Arrival;
+use crate::srm::resume::{Dropped, Hello, HelloOutcome, Here, Which};
+use crate::ssm::epoch::{Pair, Side};
+use crate::time::Time;
+use crate::wire::codec::{DecodeError, Reader};
+use crate::wire::failure::OpenFailure;
+use crate::wire::frame::{Ack, ChannelId, Frame};
+use crate::wire::packet::{HEADER_LEN, Header};
+
+/// A packet as it came off a link.
+#[derive(Debug)]
+pub struct Arrived<'a> {
+    /// Its header as it travelled: associated data.
+    pub header: &'a [u8; HEADER_LEN],
+    /// Ciphertext and tag, opened in place.
+    pub body: &'a mut [u8],
+    /// Whether a relay marked it.
+    pub marked: bool,
+    /// The path it came by.
+    pub path: u64,
+}
+
+/// What the first pass over a packet's frames finds.
+#[derive(Default)]
+struct Survey {
+    eliciting: bool,
+    asked: bool,
+    here: Option<Here>,
+}
+
+impl Session {
+    /// Takes a packet. One that does not open changes nothing but a counter (R-W7); one that opens and
+    /// breaks the protocol ends the session.
+    pub fn handle_packet(&mut self, packet: Arrived<'_>, now: Time, to: &mut impl Delivery) {
+        let Ok(header) = Header::decode(&mut Reader::new(packet.header)) else { return };
+        let Some((which, pair)) = self.which(header.selector) else {
+            self.stats.packets_dropped += 1;
+            return;
+        };
+        let keys = match which {
+            Which::Live => self.epochs.live_keys(),
+            Which::Next => self.epochs.next_keys(),
+        };
+        let plain = keys.and_then(|keys| keys.open(header.number, packet.header, packet.body));
+        let Some(plain) = plain else {
+            self.stats.packets_dropped += 1;
+            return;
+        };
+        let plain = &*plain;
+        let survey = match survey(plain) {
+            Ok(survey) => survey,
+            Err(error) => return self.misbehaved(error.into()),
+        };
+        self.heard(which, pair, header.number, &survey, packet.path, now);
+        match self.frames(plain, now, to) {
+            Ok(true) => {
+                let noted = Noted {
+                    number: header.number,
+                    bytes: plain.len(),
+                    eliciting: survey.eliciting,
+                    asked: survey.asked,
+                    marked: packet.marked,
+                };
+                let policy = self.options.acks;
+                self.pair_state(pair).acks.note(noted, policy, now);
+            }
+            // A frame found no room: the packet counts as not received, and comes again.
+            Ok(false) => {}
+            Err(what) => self.misbehaved(what),
+        }
+    }
+
+    /// Which keys a selector means (a hint: the tag decides).
+    fn which(&self, selector: [u8; 2]) -> Option<(Which, Pair)> {
+        if let Some(live) = self.epochs.live().filter(|pair| pair.selector() == selector) {
+            return Some((Which::Live, live));
+        }
+        let next = self.epochs.next();
+        (self.epochs.live() != Some(next) && next.selector() == selector)
+            .then_some((Which::Next, next))
+    }
+
+    fn heard(&mut self, which: Which, pair: Pair, number: u64, survey: &Survey, path: u64, now: Time) {
+        self.heard_at = now;
+        self.suspected = false;
+        if !self.confirmed {
+            self.confirmed = true;
+            self.events.push_back(Event::Confirmed);
+        }
+        let state = self.pair_state(pair);
+        let highest = state.highest.is_none_or(|high| number > high);
+        if highest {
+            state.highest = Some(number);
+        }
+        let opened = self.resume.opened(&mut self.epochs, which, survey.here.as_ref(), highest);
+        if opened.committed {
+            self.committed(pair, path, now);
+        }
+        self.probe_due |= opened.reply;
+    }
+
+    /// The next pair went live: the old one's packets are told again unless they run ahead on the same
+    /// first-in first-out path.
+    fn committed(&mut self, pair: Pair, path: u64, now: Time) {
+        let was_suspended = self.suspended_at.take().is_some();
+        self.live_since = now;
+        self.stats.resumes += 1;
+        let same_path = self
+            .pairs
+            .iter()
+            .filter(|state| state.pair != pair)
+            .all(|state| state.flight.is_only_on(path));
+        if was_suspended || !same_path {
+            self.rewind();
+        }
+        while self.pairs.len() > 2 {
+            self.pairs.pop_front();
+        }
+        if was_suspended {
+            self.events.push_back(Event::Resumed);
+            self.wake_all();
+        }
+    }
+
+    /// Makes all that the peer may not have due again.
+    pub(super) fn rewind(&mut self) {
+        for state in &mut self.pairs {
+            state.flight.forget();
+        }
+        self.finished.lost();
+        let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
+        for id in ids {
+            if let Some(channel) = self.channels.get_mut(&id) {
+                self.stats.bytes_resent += channel.send.in_flight();
+                channel.rewind();
+            }
+            self.list(id);
+        }
+    }
+
+    pub(super) fn wake_all(&mut self) {
+        let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
+        for id in ids {
+            self.wake(id);
+        }
+    }
+
+    /// Acts on the frames of a packet. False when one of them had to be refused for want of room.
+    fn frames(&mut self, plain: &[u8], now: Time, to: &mut impl Delivery) -> Result<bool, Misbehaviour> {
+        let mut reader = Reader::new(plain);
+        let mut taken = true;
+        while !reader.is_empty() {
+            match Frame::decode(&mut reader)? {
+                Frame::Padding | Frame::Ask | Frame::Here { .. } | Frame::Finished => {}
+                Frame::Ack(ack) => self.acknowledged(&ack, now)?,
+                Frame::Open { channel, permitted, target } => {
+                    self.incoming_open(channel, permitted, target, now)?;
+                }
+                Frame::Opened { channel, permitted } => self.opened(channel, permitted)?,
+                Frame::OpenFailed { channel, code } => self.open_failed(channel, code, now),
+                Frame::Data { channel, offset, fin, bytes } => {
+                    let data = Data { channel, offset, fin, bytes };
+                    taken &= self.data(&data, now, to)?;
+                }
+                Frame::Credit { channel, next, permitted } => {
+                    self.credit(channel, next, permitted, now)?;
+                }
+                Frame::Reset { channel, code } => {
+                    self.opened_by_peer_if_foreign(channel);
+                    self.peer_reset(channel, ResetCode::from_code(code), now);
+                }
+                Frame::Gone { channel } => self.peer_gone(channel, now),
+                Frame::Goodbye { .. } => self.end(EndReason::Goodbye),
+            }
+            if self.ended {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn acknowledged(&mut self, ack: &Ack, now: Time) -> Result<(), Misbehaviour> {
+        let rtt = self.rtt_or_default();
+        let Some(state) = self.pairs.iter_mut().find(|state| state.pair.selector() == ack.selector)
+        else {
+            return Ok(());
+        };
+        let pair = state.pair;
+        let outcome = state.flight.acknowledge(ack, rtt, now).ok_or(Misbehaviour::AckOfUnsent)?;
+        if let Some((span, delay)) = outcome.rtt {
+            self.rtt.sample(span, delay);
+            self.resume.set_rtt(self.rtt_or_default());
+        }
+        for item in outcome.arrived {
+            self.item_arrived(&item, pair, now);
+        }
+        for item in outcome.lost {
+            self.item_lost(&item);
+        }
+        Ok(())
+    }
+
+    fn item_arrived(&mut self, item: &Item, pair: Pair, now: Time) {
+        let (id, told) = match item {
+            Item::Data(..) | Item::Gone(_) => return,
+            Item::Here(seq) => return self.resume.here_acked(&self.epochs, pair, *seq),
+            Item::Finished => return self.finished.arrived(),
+            Item::Open(id) => (*id, told_open as fn(&mut _) -> &mut Told),
+            Item::Answer(id) => (*id, told_answer as fn(&mut _) -> &mut Told),
+            Item::Credit(id) => (*id, told_credit as fn(&mut _) -> &mut Told),
+            Item::Reset(id) => (*id, told_reset as fn(&mut _) -> &mut Told),
+        };
+        if let Some(channel) = self.channels.get_mut(&id) {
+            told(channel).arrived();
+            self.forget_if_done(id, now);
+        }
+    }
+
+    fn item_lost(&mut self, item: &Item) {
+        let id = match item {
+            Item::Here(_) => return,
+            Item::Finished => return self.finished.lost(),
+            Item::Gone(id) => return self.tell_gone(*id),
+            Item::Data(id, _) | Item::Open(id) | Item::Answer(id) | Item::Credit(id) | Item::Reset(id) => *id,
+        };
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        match item {
+            Item::Data(_, chunk) => {
+                self.stats.bytes_resent += chunk.len as u64;
+                channel.send.lost(*chunk);
+            }
+            Item::Open(_) => channel.open.lost(),
+            Item::Answer(_) => channel.answer.lost(),
+            Item::Credit(_) => channel.credit.lost(),
+            Item::Reset(_) => channel.reset.lost(),
+            Item::Here(_) | Item::Finished | Item::Gone(_) => {}
+        }
+        self.list(id);
+    }
+
+    fn opened(&mut self, id: ChannelId, permitted: u64) -> Result<(), Misbehaviour> {
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        channel.send.credit(0, permitted)?;
+        if channel.phase == Phase::Opening {
+            channel.phase = Phase::Open;
+            channel.open = Told::Done;
+            self.events.push_back(Event::Opened(id));
+        }
+        self.list(id);
+        Ok(())
+    }
+
+    fn open_failed(&mut self, id: ChannelId, code: u8, now: Time) {
+        if self.channels.get(&id).is_some_and(|channel| channel.phase == Phase::Opening) {
+            self.channels.remove(&id);
+            self.events.push_back(Event::OpenFailed(id, OpenFailure::from_wire_code(code)));
+            self.note_idle(now);
+        }
+    }
+
+    fn data(&mut self, data: &Data<'_>, now: Time, to: &mut impl Delivery) -> Result<bool, Misbehaviour> {
+        let id = data.channel;
+        let (rtt, live) = (self.rtt_or_default(), !self.is_suspended());
+        let Some(channel) = self.channels.get_mut(&id) else {
+            let ours = id.opened_by_responder() == (self.side == Side::B);
+            if ours || self.opened_by_peer.contains(id.counter()) {
+                self.tell_gone(id);
+                return Ok(true);
+            }
+            // Its OPEN is still under way.
+            return Ok(false);
+        };
+        if matches!(channel.phase, Phase::Refused(_) | Phase::Reset(_)) {
+            return Ok(true);
+        }
+        let may_deliver = channel.phase == Phase::Open;
+        let arrival = channel.receive.arrive(data.offset, data.bytes, data.fin, |bytes| {
+            if may_deliver { to.deliver(id, bytes) } else { 0 }
+        })?;
+        match arrival {
+            Arrival::Refused => return Ok(false),
+            Arrival::Early => {}
+            Arrival::Stale | Arrival::Advanced => {
+                if channel.receive.wants_grant() {
+                    channel.receive.grant(rtt, live, now);
+                    channel.credit = Told::Due;
+                }
+                let moved = !std::mem::replace(&mut channel.moved, true);
+                if moved {
+                    self.moved.push(id);
+                }
+                let look = channel.receive.waiting() > 0 || channel.receive.is_done();
+                if look {
+                    self.wake(id);
+                }
+                self.list(id);
+            }
+        }
+        Ok(true)
+    }
+
+    fn credit(&mut self, id: ChannelId, next: u64, permitted: u64, now: Time) -> Result<(), Misbehaviour> {
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        if matches!(channel.phase, Phase::Refused(_) | Phase::Reset(_)) {
+            return Ok(());
+        }
+        let had_space = channel.send.has_space();
+        if channel.send.credit(next, permitted)? {
+            let look = (!had_space && channel.send.has_space()) || channel.send.is_acknowledged();
+            if look {
+                self.wake(id);
+            }
+            self.list(id);
+            self.forget_if_done(id, now);
+        }
+        Ok(())
+    }
+
+    fn opened_by_peer_if_foreign(&mut self, id: ChannelId) {
+        // A RESET may overtake its OPEN; the OPEN must not revive the channel.
+        if id.opened_by_responder() != (self.side == Side::B) {
+            self.opened_by_peer.insert(id.counter());
+        }
+    }
+
+    /// Takes a Re-Hello addressed to this session (`resume.md`, rules 5 to 10).
+    pub fn handle_re_hello(&mut self, sealed: &[u8], now: Time) {
+        let Some(plain) = self.epochs.open_resume(self.local_index, sealed) else {
+            self.stats.packets_dropped += 1;
+            return;
+        };
+        let Ok(hello) = Hello::decode(&plain) else {
+            self.stats.packets_dropped += 1;
+            return;
+        };
+        match self.resume.handle_hello(&mut self.epochs, &hello, &mut self.random, now) {
+            Ok(HelloOutcome::Accepted { send_now, .. }) => {
+                self.heard_at = now;
+                for (channel, next) in &hello.hints {
+                    // Stale or exaggerated hints are worth nothing; a packet will tell.
+                    if self.credit(ChannelId(*channel), *next, 0, now).is_err() {
+                        self.stats.impossible_hellos += 1;
+                    }
+                }
+                if send_now {
+                    self.probe_due = true;
+                    if self.is_suspended() {
+                        self.rewind();
+                    }
+                }
+            }
+            Ok(HelloOutcome::Dropped(why)) => {
+                if matches!(why, Dropped::Impossible(_)) {
+                    self.stats.impossible_hellos += 1;
+                }
+            }
+            Err(_) => self.end(EndReason::Exhausted),
+        }
+    }
+
+    fn misbehaved(&mut self, what: Misbehaviour) {
+        self.end(EndReason::Misbehaved(what));
+    }
+
+    /// Ends the session here: every channel is lost, visibly.
+    pub fn end(&mut self, reason: EndReason) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        for (id, channel) in std::mem::take(&mut self.channels) {
+            if !matches!(channel.phase, Phase::Refused(_) | Phase::Reset(_)) {
+                self.events.push_back(Event::Reset(id, ResetCode::SessionLost));
+            }
+        }
+        self.events.push_back(Event::Ended(reason));
+    }
+}
+
+struct Data<'a> {
+    channel: ChannelId,
+    offset: u64,
+    fin: bool,
+    bytes: &'a [u8],
+}
+
+const fn told_open(channel: &mut Channel) -> &mut Told {
+    &mut channel.open
+}
+
+const fn told_answer(channel: &mut Channel) -> &mut Told {
+    &mut channel.answer
+}
+
+const fn told_credit(channel: &mut Channel) -> &mut Told {
+    &mut channel.credit
+}
+
+const fn told_reset(channel: &mut Channel) -> &mut Told {
+    &mut channel.reset
+}
+
+/// Checks that every frame decodes, before any of them acts.
+fn survey(plain: &[u8]) -> Result<Survey, DecodeError> {
+    let mut survey = Survey::default();
+    let mut reader = Reader::new(plain);
+    while !reader.is_empty() {
+        let frame = Frame::decode(&mut reader)?;
+        survey.eliciting |= frame.is_eliciting();
+        match frame {
+            Frame::Ask => survey.asked = true,
+            Frame::Here { seq, location } => survey.here = Some(Here { h_seq: seq, location }),
+            Frame::Padding
+            | Frame::Ack(_)
+            | Frame::Open { .. }
+            | Frame::Opened { .. }
+            | Frame::OpenFailed { .. }
+            | Frame::Data { .. }
+            | Frame::Credit { .. }
+            | Frame::Reset { .. }
+            | Frame::Gone { .. }
+            | Frame::Finished
+            | Frame::Goodbye { .. } => {}
+        }
+    }
+    Ok(survey)
+}

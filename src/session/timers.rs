@@ -1,0 +1,199 @@
+//! Time: suspicion, suspension, heartbeats, key age, idleness.
+
+use std::time::Duration;
+
+use crate::limits::{HEARTBEAT, PAIR_AGE, PAIR_BYTES, PAIR_PACKETS, SESSION_IDLE, SUSPECT_AFTER, SUSPEND_AFTER};
+use crate::session::event::{EndReason, Event};
+use crate::session::Session;
+use crate::srm::resume::Reason;
+use crate::time::Time;
+
+/// Pause between looks at idle buffers.
+const MAINTENANCE: Duration = Duration::from_secs(5);
+
+/// What happened to the links that can carry a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// A link to the peer came up.
+    Up,
+    /// The link that carried it is gone, others are left.
+    Changed,
+    /// No link to the peer is left.
+    Lost,
+}
+
+impl Session {
+    /// Reacts to a change of the links below (rules 1, 2 and 18 of `resume.md`).
+    pub fn link_event(&mut self, event: LinkEvent, now: Time) {
+        if self.ended {
+            return;
+        }
+        let (epochs, random) = (&mut self.epochs, &mut self.random);
+        let done = match event {
+            LinkEvent::Up => self.resume.event(epochs, Reason::LinkUp, random, now),
+            LinkEvent::Changed => self.resume.event(epochs, Reason::CarrierClosed, random, now),
+            LinkEvent::Lost => {
+                self.suspend(Reason::CarrierClosed, now);
+                Ok(())
+            }
+        };
+        if done.is_err() {
+            self.end(EndReason::Exhausted);
+        }
+    }
+
+    /// Suspends at once: keys are erased, local reads pause.
+    fn suspend(&mut self, cause: Reason, now: Time) {
+        if self.is_suspended() || !self.confirmed {
+            return;
+        }
+        if self.resume.suspend(&mut self.epochs, cause, &mut self.random, now).is_err() {
+            return self.end(EndReason::Exhausted);
+        }
+        self.suspended_at = Some(now);
+        self.rewind();
+        self.events.push_back(Event::Suspended);
+    }
+
+    /// Since when an answer has been owed under the live pair.
+    fn waiting_since(&self) -> Option<Time> {
+        let since = self.pairs.iter().filter_map(|state| state.flight.waiting_since()).min()?;
+        Some(since.max(self.heard_at))
+    }
+
+    fn patience(&self) -> Duration {
+        (self.rtt_or_default() * 3).max(SUSPECT_AFTER)
+    }
+
+    fn key_is_worn(&mut self, now: Time) -> bool {
+        let age = now.since(self.live_since);
+        let active = now.since(self.heard_at) < PAIR_AGE;
+        let settled = self.resume.is_settled(&self.epochs);
+        settled
+            && self.epochs.live_keys().is_some_and(|keys| {
+                keys.packets_sealed() >= PAIR_PACKETS
+                    || keys.bytes_sealed() >= PAIR_BYTES
+                    || (age >= PAIR_AGE && active && keys.packets_sealed() > 0)
+            })
+    }
+
+    /// When [`Self::handle_timeout`] has something to do next.
+    pub fn poll_timeout(&self) -> Time {
+        if self.ended {
+            return Time::NEVER;
+        }
+        let mut at = Time::NEVER;
+        let mut consider = |moment: Option<Time>| at = at.min(moment.unwrap_or(Time::NEVER));
+        for state in &self.pairs {
+            consider(state.acks.due_at());
+        }
+        consider(self.resume.poll_timeout().map(|(moment, _)| moment));
+        if self.is_suspended() {
+            consider(self.suspended_at.zip(self.options.max_suspend).map(|(from, max)| from + max));
+            return at;
+        }
+        if let Some(since) = self.waiting_since() {
+            let step = if self.suspected { SUSPEND_AFTER } else { self.patience() };
+            consider(Some(since + step));
+        } else if !self.channels.is_empty() {
+            consider(Some(self.heard_at.max(self.sent_at) + HEARTBEAT));
+        }
+        if self.channels.is_empty() {
+            consider(self.idle_since.map(|since| since + SESSION_IDLE));
+        } else {
+            consider(Some(self.maintained_at + MAINTENANCE));
+        }
+        at
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.ended {
+            return;
+        }
+        self.resume_timeout(now);
+        if self.is_suspended() {
+            let over = self.suspended_at.zip(self.options.max_suspend);
+            if over.is_some_and(|(since, max)| now.since(since) >= max) {
+                self.end(EndReason::GivenUp);
+            }
+            return;
+        }
+        if self.key_is_worn(now)
+            && self.resume.start(&mut self.epochs, Reason::KeyUse, &mut self.random, now).is_err()
+        {
+            return self.end(EndReason::Exhausted);
+        }
+        match self.waiting_since() {
+            Some(since) => self.silence(now.since(since), now),
+            None => {
+                let quiet = now.since(self.heard_at.max(self.sent_at));
+                if !self.channels.is_empty() && quiet >= HEARTBEAT {
+                    self.probe_due = true;
+                }
+            }
+        }
+        self.idleness(now);
+    }
+
+    fn silence(&mut self, silence: Duration, now: Time) {
+        if silence >= SUSPEND_AFTER {
+            self.suspend(Reason::Suspicion, now);
+        } else if silence >= self.patience() && !self.suspected {
+            self.suspected = true;
+            self.probe_due = true;
+        }
+    }
+
+    fn idleness(&mut self, now: Time) {
+        let idle = self.idle_since.is_some_and(|since| now.since(since) >= SESSION_IDLE);
+        if idle && self.confirmed {
+            self.close();
+        }
+        if now.since(self.maintained_at) >= MAINTENANCE {
+            self.maintained_at = now;
+            for channel in self.channels.values_mut() {
+                channel.send.shrink();
+                channel.receive.shrink();
+            }
+        }
+    }
+
+    fn resume_timeout(&mut self, now: Time) {
+        let due = self.resume.poll_timeout().is_some_and(|(at, _)| at <= now);
+        if !due {
+            return;
+        }
+        match self.resume.handle_timeout(&mut self.epochs, &mut self.random, now) {
+            Ok(outcome) => {
+                self.probe_due |= outcome.probe;
+                if outcome.check_state {
+                    self.events.push_back(Event::CheckState);
+                }
+                if outcome.limit_reached {
+                    self.end(EndReason::GivenUp);
+                }
+            }
+            Err(_) => self.end(EndReason::Exhausted),
+        }
+    }
+
+    /// Says goodbye with the next packet and ends; at once when the peer cannot be reached.
+    pub fn close(&mut self) {
+        if self.is_suspended() || !self.confirmed {
+            self.end(EndReason::Local);
+        } else {
+            self.goodbye = Some(EndReason::Local);
+        }
+    }
+
+    /// Something hints that the peer may be gone: asks for a sign of life.
+    pub const fn probe(&mut self) {
+        self.probe_due = true;
+    }
+
+    /// Whether the peer owes an answer for longer than it should.
+    pub const fn is_suspected(&self) -> bool {
+        self.suspected
+    }
+}
