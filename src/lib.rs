@@ -11,5 +11,7 @@
 pub mod lcm;
 pub mod name;
 pub mod random;
+pub mod srm;
+pub mod ssm;
 pub mod time;
 pub mod wire;

@@ -6,4 +6,5 @@
 
 pub mod codec;
 pub mod failure;
+pub mod location;
 pub mod target;

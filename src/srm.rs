@@ -1,0 +1,3 @@
+//! Session Reliability Module: what makes a session outlive its paths.
+
+pub mod resume;
