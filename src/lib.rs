@@ -8,11 +8,15 @@
 //! Rooms look down only; `docs/ARCHITECTURE.md` lists them, `tests/tidy.rs` checks it. Everything up
 //! to `core` and `sim` is pure: no sockets, clock, task or global randomness.
 
+pub mod cloak;
+pub mod core;
 pub mod lcm;
 pub mod limits;
 pub mod link;
 pub mod name;
 pub mod random;
+pub mod session;
 pub mod srm;
+pub mod ssm;
 pub mod time;
 pub mod wire;

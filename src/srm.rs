@@ -11,6 +11,7 @@ pub mod budget;
 pub mod flight;
 pub mod ranges;
 pub mod receive;
+pub mod resume;
 pub mod ring;
 pub mod rtt;
 pub mod send;

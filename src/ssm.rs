@@ -1,0 +1,3 @@
+//! Session Security Module: keys and sealed packets.
+
+pub mod epoch;
