@@ -19,7 +19,7 @@ mod view;
 
 pub use event::{ChannelKey, Event, LinkEnd, Ticket};
 pub use links::Joined;
-pub use view::{LinkView, SessionState, SessionView};
+pub use view::{ChannelView, LinkView, SessionState, SessionView};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -100,6 +100,8 @@ pub struct Core {
     next_ticket: u64,
     /// Sessions that may have something to say.
     touched: BTreeSet<u32>,
+    /// Links that have something to send.
+    hot: BTreeSet<LinkNumber>,
     events: VecDeque<Event>,
 }
 
@@ -122,6 +124,7 @@ impl Core {
             requests: Vec::new(),
             next_ticket: 0,
             touched: BTreeSet::new(),
+            hot: BTreeSet::new(),
             events: VecDeque::new(),
         }
     }
@@ -175,10 +178,13 @@ impl Core {
             while let Some(event) = self.sessions.get_mut(&number).and_then(|e| e.session.poll_event()) {
                 self.session_event(number, event, now);
             }
-            let Some(entry) = self.sessions.get_mut(&number) else { continue };
-            let peer = entry.session.peer();
+            let Some(peer) = self.sessions.get(&number).map(|e| e.session.peer()) else { continue };
             while let Some(signal) = self.sessions.get_mut(&number).and_then(|e| e.session.poll_signal()) {
                 self.send_signal(peer, &signal.message, signal.to.is_none());
+            }
+            let wants = self.sessions.get(&number).is_some_and(|e| e.session.wants_to_send(now));
+            if wants && let Some(link) = self.neighbours.preferred(peer.tag()) {
+                self.hot.insert(link);
             }
         }
     }
@@ -254,8 +260,9 @@ impl Core {
 
     /// The machine woke up or its addresses changed: every link is asked, every pause of a retry ends.
     pub fn network_changed(&mut self, now: Time) {
-        for link in self.links.values_mut() {
+        for (number, link) in &mut self.links {
             link.suspect(now);
+            self.hot.insert(*number);
         }
         for (number, entry) in &mut self.sessions {
             entry.session.probe();

@@ -75,9 +75,33 @@ pub const SESSIONS_PER_PEER: usize = 16;
 
 /// A neighbour that has said nothing for this long is asked for a sign of life.
 pub const LINK_PING: Duration = Duration::from_millis(500);
+/// A link whose ping is unanswered for this long gets a second one beside it.
+pub const LINK_DOUBT: Duration = Duration::from_secs(1);
 /// A link whose ping is unanswered for this long is dead.
 pub const LINK_DEAD: Duration = Duration::from_secs(3);
 /// A link without news for this long is not asked unless a session uses it.
 pub const LINK_PING_IDLE: Duration = Duration::from_secs(20);
 /// Links of one node (R-O4).
 pub const LINKS_MAX: usize = 1_024;
+/// Whole handshake of a link, from the first byte to the last (R-X5).
+pub const LINK_HANDSHAKE: Duration = Duration::from_secs(5);
+/// One try to dial a link, handshake included.
+pub const LINK_DIAL: Duration = Duration::from_secs(3);
+/// Pause between tries to dial while channels wait.
+pub const REDIAL: Duration = Duration::from_secs(1);
+/// Longest pause between tries to dial while nothing waits.
+pub const REDIAL_MAX: Duration = Duration::from_secs(60);
+/// Tries per endpoint under way at once.
+pub const DIALS_AT_ONCE: usize = 2;
+/// Inbound link handshakes under way at once; further connections wait in the kernel's queue.
+pub const LINK_GREETINGS_MAX: usize = 256;
+/// Unsent bytes that the kernel may hold for a link (`TCP_NOTSENT_LOWAT`).
+pub const LINK_BACKLOG: u32 = 128 << 10;
+/// Bytes sealed for a link in one turn.
+pub const LINK_TURN: usize = 128 << 10;
+/// Bytes read from a link in one turn.
+pub const LINK_READ: usize = 256 << 10;
+/// Bytes moved for one connection in one turn.
+pub const PUMP_TURN: usize = 256 << 10;
+/// Commands that wait for the core thread; senders wait beyond.
+pub const COMMANDS_MAX: usize = 4_096;

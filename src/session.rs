@@ -42,8 +42,9 @@ use crate::srm::flight::Flight;
 use crate::srm::ranges::Ranges;
 use crate::srm::resume::{Reason, Resume, Setup};
 use crate::srm::rtt::Rtt;
-use crate::ssm::epoch::{Epochs, Pair, Side};
-use crate::ssm::handshake::Established;
+use crate::ssm::epoch::Epochs;
+use crate::ssm::schedule::{Pair, Side};
+use crate::ssm::established::Established;
 use crate::ssm::suite::Suite;
 use crate::time::Time;
 use crate::wire::frame::ChannelId;
@@ -142,7 +143,7 @@ pub struct Session {
 impl Session {
     /// The session behind a finished handshake. The responder's is not confirmed until the first
     /// packet opens (R-H4).
-    pub fn new(established: Established, options: Options, mut random: Random, now: Time) -> Self {
+    pub fn new(established: &Established, options: Options, random: &mut Random, now: Time) -> Self {
         let side = established.side;
         let setup = Setup {
             side,
@@ -152,12 +153,12 @@ impl Session {
             unanswered_max: options.max_j,
         };
         let own = random.fork();
-        let epochs = Epochs::new(&established);
+        let epochs = Epochs::new(established);
         Self {
             side,
-            peer: established.peer,
-            sess_id: established.sess_id,
-            suite: established.suite,
+            peer: established.peer(),
+            sess_id: established.sess_id(),
+            suite: established.suite(),
             local_index: established.local_index,
             peer_index: established.peer_index,
             options,

@@ -49,6 +49,8 @@ pub enum Event {
     Resumed(u32, Name, Reason, u64),
     /// A session is over.
     SessionDown(u32, Name, EndReason),
+    /// The link owes an answer: dial a second one beside it.
+    LinkDoubtful(Link),
     /// The link is dead: close it and call `link_down`.
     LinkDead(Link),
     /// Channels wait for a link to this peer: dial at once.

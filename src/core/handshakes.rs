@@ -10,7 +10,8 @@ use crate::limits::{
 };
 use crate::name::Name;
 use crate::session::{EndReason, Session};
-use crate::ssm::handshake::{Choice, Established, Initiator, Offer, PeerKeys, Responder, choose_suite};
+use crate::ssm::established::Established;
+use crate::ssm::handshake::{Choice, Initiator, Offer, PeerKeys, Responder, choose_suite};
 use crate::time::Time;
 use crate::wire::codec::Reader;
 use crate::wire::link::Route;

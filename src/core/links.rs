@@ -130,7 +130,10 @@ impl Core {
             used += frame.consumed;
             link.life.heard(now);
             match frame.head {
-                Head::Ping(id) => link.send(Message::Pong(id)),
+                Head::Ping(id) => {
+                    link.send(Message::Pong(id));
+                    self.hot.insert(number);
+                }
                 Head::Pong(id) => link.life.pong(id, now),
                 Head::Goodbye => return Err(LinkEnd::Goodbye),
                 Head::Signal { route, message } => {
@@ -237,9 +240,14 @@ impl Core {
                 .any(|entry| entry.session.wants_to_send(now))
     }
 
-    /// Numbers of all links.
-    pub fn link_numbers(&self) -> Vec<LinkNumber> {
-        self.links.keys().copied().collect()
+    /// The next link that has something to send since it was last asked.
+    pub fn poll_hot(&mut self) -> Option<LinkNumber> {
+        self.hot.pop_first()
+    }
+
+    /// The neighbour at the other end of a link.
+    pub fn link_peer(&self, number: LinkNumber) -> Option<Name> {
+        self.links.get(&number).map(|link| link.peer)
     }
 
     /// Sends a message outside packets: by the preferred link, or by every link of the peer.
@@ -254,14 +262,16 @@ impl Core {
         for number in chosen {
             if let Some(link) = self.links.get_mut(&number) {
                 link.send(Message::Signal(route.clone(), message.to_vec()));
+                self.hot.insert(number);
             }
         }
     }
 
     /// Says goodbye on every link, before the node stops.
     pub fn leave(&mut self) {
-        for link in self.links.values_mut() {
+        for (number, link) in &mut self.links {
             link.send(Message::Goodbye);
+            self.hot.insert(*number);
         }
     }
 
@@ -278,8 +288,12 @@ impl Core {
             link.life.set_in_use(busy.contains(&link.peer));
             match link.life.poll(now) {
                 Some(Due::Ping(id)) => link.send(Message::Ping(id)),
+                Some(Due::Doubt) => self.events.push_back(Event::LinkDoubtful(*number)),
                 Some(Due::Dead) => dead.push(*number),
                 None => {}
+            }
+            if !link.outbox.is_empty() {
+                self.hot.insert(*number);
             }
         }
         for number in dead {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{LINK_DEAD, LINK_PING, LINK_PING_IDLE};
+use crate::limits::{LINK_DEAD, LINK_DOUBT, LINK_PING, LINK_PING_IDLE};
 use crate::time::Time;
 
 /// What is known of a link's life.
@@ -19,6 +19,7 @@ pub struct Liveness {
 struct Ping {
     number: u64,
     sent_at: Time,
+    doubted: bool,
 }
 
 /// What has to be done for a link.
@@ -26,6 +27,8 @@ struct Ping {
 pub enum Due {
     /// Send a ping with this number.
     Ping(u64),
+    /// The neighbour owes an answer for [`LINK_DOUBT`]: dial a second link beside this one.
+    Doubt,
     /// End the link: nothing has come for [`LINK_DEAD`].
     Dead,
 }
@@ -77,7 +80,10 @@ impl Liveness {
     /// When [`Self::poll`] has something to say next.
     pub fn due_at(&self) -> Time {
         match self.ping {
-            Some(ping) => self.heard_at.max(ping.sent_at) + LINK_DEAD,
+            Some(ping) => {
+                let patience = if ping.doubted { LINK_DEAD } else { LINK_DOUBT };
+                self.heard_at.max(ping.sent_at) + patience
+            }
             None => {
                 self.heard_at
                     + if self.in_use {
@@ -94,8 +100,12 @@ impl Liveness {
         if now < self.due_at() {
             return None;
         }
-        Some(match self.ping {
-            Some(_) => Due::Dead,
+        Some(match &mut self.ping {
+            Some(ping) if ping.doubted => Due::Dead,
+            Some(ping) => {
+                ping.doubted = true;
+                Due::Doubt
+            }
             None => self.ask(now),
         })
     }
@@ -105,6 +115,7 @@ impl Liveness {
         self.ping = Some(Ping {
             number: self.sent,
             sent_at: now,
+            doubted: false,
         });
         Due::Ping(self.sent)
     }
@@ -122,7 +133,9 @@ mod tests {
         assert_eq!(life.poll(Time::ZERO), None);
         assert_eq!(life.poll(asked), Some(Due::Ping(1)));
         assert_eq!(life.poll(asked), None);
-        assert_eq!(life.poll(life.due_at()), Some(Due::Dead));
+        assert_eq!(life.poll(asked + LINK_DOUBT), Some(Due::Doubt));
+        assert_eq!(life.poll(asked + LINK_DOUBT), None);
+        assert_eq!(life.poll(asked + LINK_DEAD), Some(Due::Dead));
     }
 
     #[test]
@@ -143,6 +156,6 @@ mod tests {
         let mut life = Liveness::new(Time::ZERO);
         let asked = Time::ZERO + LINK_PING_IDLE;
         assert_eq!(life.poll(asked), Some(Due::Ping(1)));
-        assert_eq!(life.due_at(), asked + LINK_DEAD);
+        assert_eq!(life.due_at(), asked + LINK_DOUBT);
     }
 }

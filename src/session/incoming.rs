@@ -7,7 +7,7 @@ use crate::srm::acks::Noted;
 use crate::srm::flight::Item;
 use crate::srm::receive::Arrival;
 use crate::srm::resume::{Dropped, Hello, HelloOutcome, Here, Which};
-use crate::ssm::epoch::{Pair, Side};
+use crate::ssm::schedule::{Pair, Side};
 use crate::time::Time;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::failure::OpenFailure;

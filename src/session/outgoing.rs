@@ -1,11 +1,12 @@
 //! Building packets when a link has room, and Re-Hellos when they are due.
 
 use crate::limits::{PACKET_PLAIN_MAX, PACKET_TAG_MAX};
-use crate::session::channel::{Phase, Told};
+use crate::session::channel::{Listed, Phase, Told};
 use crate::session::event::EndReason;
 use crate::session::Session;
 use crate::srm::flight::Item;
 use crate::srm::resume::{HINTS_MAX, HelloTo, Sending, Which};
+use crate::ssm::schedule::Pair;
 use crate::time::Time;
 use crate::wire::frame::{Ack, ChannelId, DATA_FRONT_MAX, Frame, put_data_front};
 use crate::wire::location::Location;
@@ -89,7 +90,7 @@ impl Session {
         acks_due || (flight_has_room && self.confirmed && (news || !self.schedule.is_empty()))
     }
 
-    fn has_room(&self, pair: Option<crate::ssm::epoch::Pair>) -> bool {
+    fn has_room(&self, pair: Option<Pair>) -> bool {
         let state = self.pairs.iter().find(|state| Some(state.pair) == pair);
         state.is_none_or(|state| state.flight.has_room())
     }
@@ -244,7 +245,7 @@ impl Session {
             }
             let room = end - out.len() - DATA_FRONT_MAX;
             let Some(chunk) = channel.send.next(room) else {
-                channel.listed = super::channel::Listed::No;
+                channel.listed = Listed::No;
                 continue;
             };
             let (first, second) = channel.send.bytes(chunk);

@@ -6,7 +6,7 @@ use crate::session::event::{Event, Misbehaviour, ResetCode};
 use crate::session::Session;
 use crate::srm::receive::ReceiveHalf;
 use crate::srm::send::SendHalf;
-use crate::ssm::epoch::Side;
+use crate::ssm::schedule::Side;
 use crate::time::Time;
 use crate::wire::failure::OpenFailure;
 use crate::wire::frame::ChannelId;

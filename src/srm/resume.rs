@@ -34,7 +34,7 @@ use keys::part;
 use timers::{Limiter, Timers};
 
 use crate::random::Random;
-use crate::ssm::epoch::{Pair, ResumeNonce, Side};
+use crate::ssm::schedule::{Pair, ResumeNonce, Side};
 use crate::time::Time;
 use crate::wire::location::Location;
 

@@ -31,7 +31,7 @@ pub enum Location {
 
 impl Location {
     /// Appends the wire form. Steps behind [`PATH_MAX`] are left out; no location of ours has them.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut impl Write) {
         match self {
             Self::Neighbour => out.put_u8(NEIGHBOUR),
             Self::Tree { tree, term, path } => {

@@ -4,7 +4,7 @@
 //! count(1) | count × (channel(varint) | next(varint)) | zeros`. Every H has [`HELLO_BYTES`] bytes, so
 //! that an answer is never larger than its question (no amplification) and tells nothing by its size.
 
-use crate::ssm::epoch::ResumeNonce;
+use crate::ssm::schedule::ResumeNonce;
 use crate::wire::codec::{DecodeError, Reader, Write};
 use crate::wire::location::{LOCATION_BYTES_MAX, Location};
 

@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use crate::ssm::epoch::{Pair, ResumeNonce, Side};
+use crate::ssm::epoch::Epochs;
+use crate::ssm::schedule::{Pair, ResumeNonce, Side};
 
 /// A resume number reached 2^32 - 1 and cannot rise: the session ends (R-K8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -43,5 +44,39 @@ pub(super) const fn part(pair: Pair, side: Side) -> u32 {
     match side {
         Side::A => pair.a,
         Side::B => pair.b,
+    }
+}
+
+impl Keys for Epochs {
+    fn own(&self) -> (u32, ResumeNonce) {
+        self.own()
+    }
+
+    fn peer(&self) -> (u32, ResumeNonce) {
+        self.peer()
+    }
+
+    fn live(&self) -> Option<Pair> {
+        self.live()
+    }
+
+    fn next(&self) -> Pair {
+        self.next()
+    }
+
+    fn renew_own(&mut self, nonce: ResumeNonce) -> Result<(), Exhausted> {
+        self.renew_own(nonce).map_err(|_| Exhausted)
+    }
+
+    fn renew_peer(&mut self, nonce: ResumeNonce) -> Result<(), Exhausted> {
+        self.renew_peer(nonce).map_err(|_| Exhausted)
+    }
+
+    fn erase_live(&mut self) {
+        self.erase_live();
+    }
+
+    fn commit(&mut self) {
+        self.commit();
     }
 }
