@@ -10,6 +10,8 @@
 
 pub mod lcm;
 pub mod name;
+pub mod net;
+pub mod proxy;
 pub mod random;
 pub mod time;
 pub mod wire;
