@@ -100,11 +100,7 @@ where
     let Chosen { login, inner } = Socks5ServerProtocol::start(&mut *preface)
         .negotiate_auth(logins)
         .await
-        .map_err(|error| match error {
-            SocksServerError::AuthMethodUnacceptable(_) => Refusal::Method,
-            SocksServerError::Io { source, .. } => Refusal::Gone(source),
-            _ => Refusal::Malformed,
-        })?;
+        .map_err(unmet)?;
     if login == Login::Password {
         log_in(inner, users).await?;
     }
@@ -142,28 +138,46 @@ where
     })
 }
 
+/// Sorts out why no login was agreed on.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the crate's errors are of many more kinds, which do not occur here"
+)]
+fn unmet(error: SocksServerError) -> Refusal {
+    match error {
+        SocksServerError::AuthMethodUnacceptable(_) => Refusal::Method,
+        SocksServerError::Io { source, .. } => Refusal::Gone(source),
+        _ => Refusal::Malformed,
+    }
+}
+
 /// Sorts out why there is no command, and replaces the crate's reply where it is wrong.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all other errors are ways to fail at reading an address"
+)]
 fn refuse<S>(preface: &mut Preface<S>, error: SocksServerError) -> Refusal {
     match error {
-        SocksServerError::UnknownCommand(_) => return Refusal::Command,
-        SocksServerError::AddrError(AddrError::IncorrectAddressType) => {
-            return Refusal::AddressType;
-        }
-        _ => {}
-    }
-    preface.unsay();
-    match error {
+        SocksServerError::UnknownCommand(_) => Refusal::Command,
+        SocksServerError::AddrError(AddrError::IncorrectAddressType) => Refusal::AddressType,
         SocksServerError::AddrError(AddrError::Utf8(_)) => {
+            preface.unsay();
             preface.say(&reply(OpenFailure::General.socks_reply()));
             Refusal::Host
         }
         SocksServerError::UnsupportedSocksVersion(_) => {
+            preface.unsay();
             preface.say(&reply(OpenFailure::General.socks_reply()));
             Refusal::Malformed
         }
-        SocksServerError::Io { source, .. } => Refusal::Gone(source),
-        // The other errors of an address are all errors of reading it.
-        _ => Refusal::ended(),
+        SocksServerError::Io { source, .. } => {
+            preface.unsay();
+            Refusal::Gone(source)
+        }
+        _ => {
+            preface.unsay();
+            Refusal::ended()
+        }
     }
 }
 
