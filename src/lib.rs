@@ -14,6 +14,8 @@ pub mod lcm;
 pub mod limits;
 pub mod link;
 pub mod name;
+pub mod net;
+pub mod proxy;
 pub mod random;
 pub mod session;
 pub mod srm;
