@@ -10,6 +10,7 @@
 
 pub mod cloak;
 pub mod core;
+pub mod engine;
 pub mod lcm;
 pub mod limits;
 pub mod link;

@@ -1,4 +1,6 @@
-//! Sockets: what every part that accepts or dials needs.
+//! Sockets and clocks: what every part that accepts, dials or waits needs.
 
 pub mod accept;
+pub mod clock;
 pub mod seldom;
+pub mod tasks;

@@ -4,6 +4,8 @@
 //! count(1) | count × (channel(varint) | next(varint)) | zeros`. Every H has [`HELLO_BYTES`] bytes, so
 //! that an answer is never larger than its question (no amplification) and tells nothing by its size.
 
+use std::fmt;
+
 use crate::ssm::schedule::ResumeNonce;
 use crate::wire::codec::{DecodeError, Reader, Write};
 use crate::wire::location::{LOCATION_BYTES_MAX, Location};
@@ -36,6 +38,22 @@ pub enum Reason {
     Unconfirmed,
     /// Nobody asked here: the peer did.
     PeerAsked,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Other => "none",
+            Self::Suspicion => "no answer",
+            Self::LinkUp => "link up",
+            Self::AddressChange => "address change",
+            Self::WakeUp => "wake-up",
+            Self::KeyUse => "key renewal",
+            Self::CarrierClosed => "link lost",
+            Self::Unconfirmed => "not confirmed in time",
+            Self::PeerAsked => "asked by the peer",
+        })
+    }
 }
 
 impl Reason {

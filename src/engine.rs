@@ -1,0 +1,307 @@
+//! The core thread: one loop that owns a node's core, its links and its connections (design 2).
+//!
+//! Moving a byte from one socket to another happens here without a hand-over between threads; accepting,
+//! dialling, resolving and control run elsewhere and speak to it through [`Command`]s.
+
+mod connections;
+mod link;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, LocalSet};
+
+use crate::cloak::neighbours::Link;
+use crate::core::{ChannelKey, Core, Event, Joined, LinkView, SessionView};
+use crate::engine::connections::Waiting;
+use crate::lcm::local::{LocalConnection, LocalStream};
+use crate::lcm::shell::Shell;
+use crate::lcm::table::Table;
+use crate::limits::COMMANDS_MAX;
+use crate::name::Name;
+use crate::net::clock::{Clock, slept};
+use crate::session::ResetCode;
+use crate::wire::failure::OpenFailure;
+use crate::wire::target::Target;
+
+/// How long a node that stops waits for what is under way.
+const DRAIN: Duration = Duration::from_millis(300);
+
+/// How a link is, for whoever dialled it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It answers.
+    Good,
+    /// It owes an answer: another one should be dialled beside it.
+    Doubtful,
+    /// It is gone.
+    Gone,
+}
+
+/// A service that was connected for an incoming channel, with what must live as long as the channel.
+pub struct Served {
+    /// The connection to the service.
+    pub stream: LocalStream,
+    /// Called when the channel has ended, with the bytes received from and sent to the peer.
+    pub ended: Box<dyn FnOnce(crate::lcm::local::Ending) + Send>,
+}
+
+impl std::fmt::Debug for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Served").finish_non_exhaustive()
+    }
+}
+
+/// What the outside asks of the core thread.
+#[derive(Debug)]
+pub enum Command {
+    /// Carry this connection.
+    Local(LocalConnection),
+    /// A link's handshake is done; its health is reported to the sender.
+    Link(Joined, std::net::TcpStream, watch::Sender<Health>),
+    /// The forwarder has answered an incoming channel.
+    Served(ChannelKey, Result<Served, OpenFailure>),
+    /// The network may have changed: ask every link, end every pause.
+    NetworkChanged,
+    /// Show everything.
+    View(oneshot::Sender<View>),
+    /// End a session.
+    KillSession(u32, oneshot::Sender<bool>),
+    /// Reset a channel.
+    KillChannel(ChannelKey, ResetCode, oneshot::Sender<bool>),
+    /// Close everything and end the thread.
+    Stop,
+}
+
+/// A snapshot of the core for status.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Every session.
+    pub sessions: Vec<SessionView>,
+    /// Every link.
+    pub links: Vec<LinkView>,
+    /// Local connections in the table.
+    pub connections: usize,
+}
+
+/// Asks the forwarder to serve an incoming channel; it answers with [`Command::Served`].
+pub type Serve = Box<dyn Fn(ChannelKey, Name, Target) + Send>;
+
+/// Told when channels wait for a link to a peer.
+pub type Want = Box<dyn Fn(Name) + Send>;
+
+/// What the engine needs from outside.
+pub struct Surroundings {
+    /// Serves incoming channels.
+    pub serve: Serve,
+    /// Hears which peers are wanted.
+    pub want: Want,
+    /// How peers are shown in logs.
+    pub show: Box<dyn Fn(Name) -> String + Send>,
+}
+
+impl std::fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Surroundings").finish_non_exhaustive()
+    }
+}
+
+/// A running core thread.
+#[derive(Debug)]
+pub struct Engine {
+    thread: Option<std::thread::JoinHandle<()>>,
+    commands: mpsc::Sender<Command>,
+    table: Table,
+}
+
+impl Engine {
+    /// Starts the core thread. `make` builds the core on the clock's first moment.
+    pub fn start(
+        core: Core,
+        clock: Clock,
+        commands: (mpsc::Sender<Command>, mpsc::Receiver<Command>),
+        surroundings: Surroundings,
+    ) -> io::Result<Self> {
+        let (sender, receiver) = commands;
+        let table = Table::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let own_table = table.clone();
+        let short = core.name().short();
+        let thread = std::thread::Builder::new().name(format!("core {short}")).spawn(move || {
+            let shell = Rc::new(Shell::new(core, clock, own_table));
+            let local = LocalSet::new();
+            local.block_on(&runtime, Loop::new(shell, surroundings).run(receiver));
+        })?;
+        Ok(Self { thread: Some(thread), commands: sender, table })
+    }
+
+    /// A queue for commands.
+    pub fn queue() -> (mpsc::Sender<Command>, mpsc::Receiver<Command>) {
+        mpsc::channel(COMMANDS_MAX)
+    }
+
+    /// Where commands go.
+    pub const fn commands(&self) -> &mpsc::Sender<Command> {
+        &self.commands
+    }
+
+    /// The table of local connections.
+    pub const fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Whether the core thread has ended, which it does only when told to.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(std::thread::JoinHandle::is_finished)
+    }
+
+    /// Ends the core thread: goodbye to peers, a moment for it to leave, then all sockets close.
+    pub async fn stop(mut self) {
+        // The thread may have ended by itself.
+        let _ended = self.commands.send(Command::Stop).await;
+        if let Some(thread) = self.thread.take() {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the core thread ended by a panic");
+            }
+        }
+    }
+}
+
+/// What the loop keeps beside the core.
+struct Loop {
+    shell: Rc<Shell>,
+    surroundings: Surroundings,
+    waiting: RefCell<BTreeMap<crate::core::Ticket, Waiting>>,
+    incoming: RefCell<BTreeMap<ChannelKey, Option<Served>>>,
+    links: RefCell<BTreeMap<Link, RunningLink>>,
+}
+
+struct RunningLink {
+    task: JoinHandle<()>,
+    health: watch::Sender<Health>,
+    label: String,
+}
+
+impl Loop {
+    fn new(shell: Rc<Shell>, surroundings: Surroundings) -> Rc<Self> {
+        Rc::new(Self {
+            shell,
+            surroundings,
+            waiting: RefCell::default(),
+            incoming: RefCell::default(),
+            links: RefCell::default(),
+        })
+    }
+
+    async fn run(self: Rc<Self>, mut commands: mpsc::Receiver<Command>) {
+        let timers = Rc::clone(&self.shell);
+        let timers = tokio::task::spawn_local(async move { timers.run_timers().await });
+        let own = Rc::clone(&self);
+        let events = tokio::task::spawn_local(async move {
+            loop {
+                let event = own.shell.event().await;
+                own.event(event);
+            }
+        });
+        let own = Rc::clone(&self);
+        let sleep_watch = tokio::task::spawn_local(async move { own.watch_sleep().await });
+        while let Some(command) = commands.recv().await {
+            if self.command(command).is_break() {
+                break;
+            }
+        }
+        self.shell.with(|core, now| {
+            core.close(now);
+            core.leave();
+        });
+        tokio::time::sleep(DRAIN).await;
+        for task in [timers, events, sleep_watch] {
+            task.abort();
+        }
+    }
+
+    /// Notices that the machine slept: timers stood still meanwhile (R-T1).
+    async fn watch_sleep(&self) {
+        let mut before = slept();
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let after = slept();
+            if after.saturating_sub(before) > Duration::from_secs(5) {
+                tracing::info!(slept_s = (after - before).as_secs(), "the machine woke up");
+                self.shell.with(Core::network_changed);
+            }
+            before = after;
+        }
+    }
+
+    fn command(self: &Rc<Self>, command: Command) -> std::ops::ControlFlow<()> {
+        match command {
+            Command::Local(connection) => self.local(connection),
+            Command::Link(joined, stream, health) => self.link(joined, stream, health),
+            Command::Served(key, result) => self.served(key, result),
+            Command::NetworkChanged => self.shell.with(Core::network_changed),
+            Command::View(reply) => {
+                let connections = self.shell.table().len();
+                let view = self.shell.with(|core, now| View {
+                    sessions: core.session_views(now),
+                    links: core.link_views(now),
+                    connections,
+                });
+                // The asker may have gone away.
+                let _gone = reply.send(view);
+            }
+            Command::KillSession(number, reply) => {
+                let _gone = reply.send(self.shell.with(|core, now| core.kill_session(number, now)));
+            }
+            Command::KillChannel(key, code, reply) => {
+                let _gone = reply.send(self.shell.with(|core, now| core.kill_channel(key, code, now)));
+            }
+            Command::Stop => return std::ops::ControlFlow::Break(()),
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn event(self: &Rc<Self>, event: Event) {
+        let show = &self.surroundings.show;
+        match event {
+            Event::Assigned(ticket, key) => self.assigned(ticket, key),
+            Event::Unassigned(ticket, why) => self.unassigned(ticket, why),
+            Event::Incoming(key, peer, target) => {
+                self.incoming.borrow_mut().insert(key, None);
+                (self.surroundings.serve)(key, peer, target);
+            }
+            Event::Reset(key, _) | Event::OpenFailed(key, _) | Event::Closed(key) => {
+                self.incoming.borrow_mut().remove(&key);
+            }
+            Event::Opened(_) | Event::Woken(_) => {}
+            Event::SessionUp(number, peer) => {
+                tracing::info!(session = number, peer = show(peer), "session up");
+            }
+            Event::Suspended(number, peer, reason) => {
+                tracing::info!(session = number, peer = show(peer), %reason, "session suspended");
+                (self.surroundings.want)(peer);
+            }
+            Event::Resumed(number, peer, reason, pause) => {
+                let pause_ms = pause / 1_000_000;
+                tracing::info!(session = number, peer = show(peer), %reason, pause_ms, "session resumed");
+            }
+            Event::SessionDown(number, peer, reason) => {
+                tracing::info!(session = number, peer = show(peer), %reason, "session down");
+            }
+            Event::LinkDead(link) => self.end_link(link, "it does not answer"),
+            Event::LinkDoubtful(link) => {
+                if let Some(running) = self.links.borrow().get(&link) {
+                    tracing::debug!(link = running.label, "link owes an answer");
+                    running.health.send_replace(Health::Doubtful);
+                }
+            }
+            Event::WantLink(peer) => (self.surroundings.want)(peer),
+        }
+    }
+}
+

@@ -1,0 +1,121 @@
+//! A link's socket: reading frames into the core, writing what the core gives.
+
+use std::io;
+use std::rc::Rc;
+
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
+
+use crate::cloak::neighbours::Link;
+use crate::core::{Joined, LinkEnd};
+use crate::engine::{Health, Loop, RunningLink};
+use crate::lcm::shell::Shell;
+use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_READ, LINK_TURN, PACKET_PLAIN_MAX};
+use crate::wire::link::LENGTHS_LEN;
+
+/// Room in front of a reading position: one whole frame always fits.
+const READ_MIN: usize = LENGTHS_LEN + FRAME_HEAD_MAX + FRAME_BODY_MAX;
+
+/// Why a link's task ended.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("closed by the neighbour")]
+    Eof,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Link(#[from] LinkEnd),
+}
+
+impl Loop {
+    /// A link's handshake is done.
+    pub(super) fn link(
+        self: &Rc<Self>,
+        joined: Joined,
+        stream: std::net::TcpStream,
+        health: watch::Sender<Health>,
+    ) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => Rc::new(stream),
+            Err(error) => {
+                tracing::warn!(%error, "a link cannot be watched");
+                return;
+            }
+        };
+        let peer = (self.surroundings.show)(joined.peer);
+        let endpoint = joined.endpoint.clone();
+        let direction = if joined.dialled { "out" } else { "in" };
+        let Some(number) = self.shell.with(|core, now| core.link_up(joined, now)) else {
+            tracing::warn!(peer, endpoint, "too many links: this one is closed");
+            return;
+        };
+        tracing::info!(link = number, peer, endpoint, direction, "link up");
+        let label = format!("{number} {peer}");
+        let own = Rc::clone(self);
+        let task = tokio::task::spawn_local(async move {
+            let notify = own.shell.add_link(number);
+            let broken = tokio::select! {
+                broken = read(&own.shell, number, &stream) => broken,
+                broken = write(&own.shell, number, &stream, &notify) => broken,
+            };
+            let reason = broken.err().map_or_else(String::new, |error| error.to_string());
+            own.end_link(number, &reason);
+        });
+        self.links.borrow_mut().insert(number, RunningLink { task, health, label });
+    }
+
+    /// Ends a link, if it still runs.
+    pub(super) fn end_link(&self, number: Link, reason: &str) {
+        let Some(running) = self.links.borrow_mut().remove(&number) else { return };
+        self.shell.remove_link(number);
+        self.shell.with(|core, now| core.link_down(number, now));
+        tracing::info!(link = running.label, reason, "link down");
+        // Whoever dialled may have stopped.
+        running.health.send_replace(Health::Gone);
+        running.task.abort();
+    }
+}
+
+async fn read(shell: &Shell, number: Link, stream: &TcpStream) -> Result<(), Broken> {
+    let mut buffer = vec![0; LINK_READ.max(READ_MIN)].into_boxed_slice();
+    let mut filled = 0;
+    loop {
+        stream.readable().await?;
+        let room = buffer.get_mut(filled..).unwrap_or_default();
+        match stream.try_read(room) {
+            Ok(0) => return Err(Broken::Eof),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let frames = buffer.get_mut(..filled).unwrap_or_default();
+        let mut table = shell.table().clone();
+        let used = shell.with(|core, now| core.receive(number, frames, &mut table, now))?;
+        buffer.copy_within(used..filled, 0);
+        filled -= used;
+    }
+}
+
+async fn write(shell: &Shell, number: Link, stream: &TcpStream, wake: &Notify) -> Result<(), Broken> {
+    let mut buffer = Vec::new();
+    let mut written = 0;
+    loop {
+        if written == buffer.len() {
+            buffer.clear();
+            written = 0;
+            // The backlog below is short (TCP_NOTSENT_LOWAT), so what is sealed here leaves soon.
+            stream.writable().await?;
+            shell.with(|core, now| core.pull(number, &mut buffer, LINK_TURN, PACKET_PLAIN_MAX, now))?;
+            if buffer.is_empty() {
+                buffer = Vec::new();
+                wake.notified().await;
+                continue;
+            }
+        }
+        match stream.try_write(buffer.get(written..).unwrap_or_default()) {
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! One pump per connection: bytes between a local stream and its channel, in both directions.
+//!
+//! While nothing moves a connection costs its table entry and its task, no buffer: bytes are read
+//! straight into the channel's ring and written straight from it.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::core::ChannelKey;
+use crate::lcm::local::{Answer, Ending};
+use crate::lcm::shell::Shell;
+use crate::lcm::table::{Connection, Fate};
+use crate::limits::PUMP_TURN;
+use crate::session::ResetCode;
+use crate::wire::failure::OpenFailure;
+
+/// A connection and its channel.
+#[derive(Debug)]
+pub struct Pump {
+    shell: Rc<Shell>,
+    connection: Arc<Connection>,
+    key: ChannelKey,
+    /// Bytes of the application that came with its request and are not in the channel yet.
+    early: Vec<u8>,
+    /// Bytes that go to the application before the far side's.
+    greeting: Vec<u8>,
+    app_ended: bool,
+    far_ended: bool,
+}
+
+/// How a step of a pump ended it.
+enum Stop {
+    /// Both directions are done.
+    Clean,
+    /// The far side, or its session, is gone.
+    Cut,
+    /// The application reset its connection.
+    Reset,
+    /// The channel could not be opened.
+    Failed(OpenFailure),
+}
+
+impl Pump {
+    /// A pump for a connection that stands in the table under `key`; `early` are the channel's first
+    /// bytes.
+    pub const fn new(
+        shell: Rc<Shell>,
+        connection: Arc<Connection>,
+        key: ChannelKey,
+        early: Vec<u8>,
+    ) -> Self {
+        Self {
+            shell,
+            connection,
+            key,
+            early,
+            greeting: Vec::new(),
+            app_ended: false,
+            far_ended: false,
+        }
+    }
+
+    /// Runs the connection until both directions are done or it is cut, then takes it from the table.
+    /// May be dropped only when the node stops.
+    pub async fn run(mut self, answer: Answer) {
+        let (mut success, failure, mut opened, ended) = match answer {
+            Answer::Silent => (Vec::new(), None, None, None),
+            Answer::Bytes { success, failure } => (success, Some(failure), None, None),
+            Answer::Report { opened, ended } => (Vec::new(), None, Some(opened), Some(ended)),
+        };
+        let mut answered = false;
+        let connection = Arc::clone(&self.connection);
+        let mut failed = Box::pin(connection.stream.failed());
+        let stop = poll_fn(|cx| {
+            self.connection.register(cx);
+            if !answered && self.connection.fate() == Fate::Open {
+                answered = true;
+                self.greeting = std::mem::take(&mut success);
+                if let Some(opened) = opened.take() {
+                    // The asker may have gone away; its stream shows that.
+                    let _gone = opened.send(Ok(()));
+                }
+            }
+            if failed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Stop::Reset);
+            }
+            self.step(answered, cx)
+        })
+        .await;
+        drop(failed);
+        let ending = self.finish(&stop);
+        if let Stop::Failed(why) = stop {
+            if let Some(failure) = failure {
+                self.farewell(&failure(why));
+            } else {
+                self.connection.stream.reset_on_close();
+            }
+            if let Some(opened) = opened {
+                let _gone = opened.send(Err(why));
+            }
+        }
+        if let Some(ended) = ended {
+            let _gone = ended.send(ending);
+        }
+    }
+
+    fn finish(&self, stop: &Stop) -> Ending {
+        self.shell.table().remove(self.key);
+        match stop {
+            Stop::Clean => Ending::Clean,
+            Stop::Failed(_) => Ending::Cut,
+            Stop::Cut => {
+                self.connection.stream.reset_on_close();
+                Ending::Cut
+            }
+            Stop::Reset => {
+                let key = self.key;
+                self.shell.with(|core, _| {
+                    if let Some(session) = core.session(key.session) {
+                        session.reset(key.channel, ResetCode::Connection);
+                    }
+                });
+                self.connection.stream.reset_on_close();
+                Ending::Cut
+            }
+        }
+    }
+
+    /// The last words to an application whose request failed: a fresh socket takes them at once.
+    fn farewell(&self, words: &[u8]) {
+        let said = self.connection.stream.try_write(words);
+        let shut = self.connection.stream.shut_write();
+        if said.is_err() || shut.is_err() {
+            self.connection.stream.reset_on_close();
+        }
+    }
+
+    /// Moves what can be moved now.
+    fn step(&mut self, answered: bool, cx: &mut Context<'_>) -> Poll<Stop> {
+        match self.connection.fate() {
+            Fate::Opening | Fate::Open => {}
+            Fate::Failed(why) => return Poll::Ready(Stop::Failed(why)),
+            Fate::Cut => return Poll::Ready(Stop::Cut),
+            // All of our bytes have arrived there, and the application has all of theirs.
+            Fate::Closed => {
+                let shut = self.far_ended || self.connection.stream.shut_write().is_ok();
+                return Poll::Ready(if shut { Stop::Clean } else { Stop::Reset });
+            }
+        }
+        let key = self.key;
+        self.shell.with(|core, _| {
+            if let Some(session) = core.session(key.session) {
+                session.seen(key.channel);
+            }
+        });
+        let mut turn = 0;
+        if self.push_early() && !self.app_ended {
+            match self.read(&mut turn, cx) {
+                Ok(()) => {}
+                Err(_) => return Poll::Ready(Stop::Reset),
+            }
+        }
+        if answered && !self.far_ended {
+            match self.write(&mut turn, cx) {
+                Ok(()) => {}
+                Err(_) => return Poll::Ready(Stop::Reset),
+            }
+        }
+        if self.app_ended && self.far_ended {
+            return Poll::Ready(Stop::Clean);
+        }
+        if turn >= PUMP_TURN {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Puts the bytes that came with the request into the channel; true when none are left.
+    fn push_early(&mut self) -> bool {
+        if self.early.is_empty() {
+            return true;
+        }
+        let (key, early) = (self.key, &mut self.early);
+        self.shell.with(|core, _| {
+            if let Some(session) = core.session(key.session) {
+                let count = session.push(key.channel, early);
+                early.drain(..count);
+            }
+        });
+        self.early.is_empty()
+    }
+
+    /// Application to channel.
+    fn read(&mut self, turn: &mut usize, cx: &mut Context<'_>) -> io::Result<()> {
+        let key = self.key;
+        while *turn < PUMP_TURN {
+            match self.connection.stream.poll_read_ready(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(ready) => ready?,
+            }
+            let stream = &self.connection.stream;
+            let moved = self.shell.with(|core, now| {
+                let Some(session) = core.session(key.session) else { return Ok(None) };
+                let space = session.space(key.channel, now);
+                if space.is_empty() {
+                    return Ok(None);
+                }
+                let room = space.len();
+                match stream.try_read(space) {
+                    Ok(0) => {
+                        session.finish(key.channel);
+                        Ok(Some((0, room)))
+                    }
+                    Ok(count) => {
+                        session.written(key.channel, count);
+                        Ok(Some((count, room)))
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some((1, 0))),
+                    Err(error) => Err(error),
+                }
+            })?;
+            match moved {
+                None => return Ok(()),
+                Some((0, _)) => {
+                    self.app_ended = true;
+                    return Ok(());
+                }
+                Some((_, 0)) => {}
+                Some((count, _)) => *turn += count,
+            }
+        }
+        Ok(())
+    }
+
+    /// Greeting and channel to application.
+    fn write(&mut self, turn: &mut usize, cx: &mut Context<'_>) -> io::Result<()> {
+        let key = self.key;
+        while !self.greeting.is_empty() {
+            match self.connection.stream.poll_write_ready(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(ready) => ready?,
+            }
+            match self.connection.stream.try_write(&self.greeting) {
+                Ok(count) => {
+                    self.greeting.drain(..count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.connection.set_direct();
+        while *turn < PUMP_TURN {
+            let stream = &self.connection.stream;
+            let waits = self.shell.with(|core, now| {
+                let Some(session) = core.session(key.session) else { return Ok(Waits::Nothing) };
+                let (first, second) = session.waiting(key.channel);
+                if first.is_empty() {
+                    return Ok(if session.is_read_out(key.channel) { Waits::End } else { Waits::Nothing });
+                }
+                let count = match stream.try_write(first) {
+                    Ok(count) if count == first.len() && !second.is_empty() => {
+                        count + stream.try_write(second).unwrap_or(0)
+                    }
+                    Ok(count) => count,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                    Err(error) => return Err(error),
+                };
+                session.take(key.channel, count, now);
+                Ok(Waits::Some(count))
+            })?;
+            match waits {
+                Waits::Nothing => return Ok(()),
+                Waits::End => {
+                    self.far_ended = true;
+                    return self.connection.stream.shut_write();
+                }
+                Waits::Some(0) => match self.connection.stream.poll_write_ready(cx) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(ready) => ready?,
+                },
+                Waits::Some(count) => *turn += count,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What waits for the application.
+enum Waits {
+    Nothing,
+    Some(usize),
+    End,
+}
+
