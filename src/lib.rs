@@ -8,6 +8,8 @@
 //! Rooms look down only; `docs/ARCHITECTURE.md` lists them, `tests/tidy.rs` checks it. Everything up
 //! to `core` and `sim` is pure: no sockets, clock, task or global randomness.
 
+pub mod acl;
+pub mod config;
 pub mod lcm;
 pub mod name;
 pub mod random;
