@@ -1,0 +1,438 @@
+//! From the tables of the file to a checked [`Config`].
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use toml::de::{DeTable, DeValue};
+
+use crate::config::Allow;
+use crate::config::Config;
+use crate::config::ControlConfig;
+use crate::config::IdentityConfig;
+use crate::config::LimitsConfig;
+use crate::config::LinkConfig;
+use crate::config::MemoryPressure;
+use crate::config::NetworkConfig;
+use crate::config::PeerEndpoint;
+use crate::config::Profile;
+use crate::config::ProxyConfig;
+use crate::config::SessionConfig;
+use crate::config::Source;
+use crate::config::SuiteName;
+use crate::config::Suites;
+use crate::config::access;
+use crate::config::aliases::Aliases;
+use crate::config::embedded::EmbeddedConfig;
+use crate::config::error::ConfigError;
+use crate::config::exposure::is_loopback;
+use crate::config::reader::Entry;
+use crate::config::reader::Reader;
+use crate::config::reader::Section;
+use crate::config::routing::Nodes;
+use crate::config::secret::Secret;
+use crate::config::value;
+use crate::name::Name;
+
+/// Bounds of `max_suspend`; shorter would end sessions that a resume of normal length saves.
+const MAX_SUSPEND: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(87_600);
+/// Bounds of `open_timeout`: an application waits this long without an answer.
+const OPEN_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
+/// Bounds of `ack_every`; one acknowledgement must describe that many packets.
+const ACK_EVERY: RangeInclusive<u32> = 1..=256;
+/// Bounds of `ack_delay`: half of the 200 ms after which silence is suspicious (design 5).
+const ACK_DELAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(100);
+/// Bounds of `memory`; below, the floors of a few hundred channels do not fit.
+const MEMORY: RangeInclusive<u64> = 16 << 20..=1 << 50;
+
+/// Reads and checks the whole file.
+pub(super) fn resolve(source: &Source<'_>, memory_default: u64) -> Result<Config, ConfigError> {
+    let path = source.path.display().to_string();
+    let mut r = Reader::new(source.text);
+    let document = match DeTable::parse(source.text) {
+        Ok(document) => document.into_inner(),
+        Err(error) => {
+            r.syntax(&error);
+            return Err(r.into_error(path));
+        }
+    };
+    let root = &document;
+    r.check_tables(root);
+
+    let place = Place::of(source);
+    let aliases = aliases(&mut r, root, &place);
+    if !r.is_clean() {
+        return Err(r.into_error(path));
+    }
+    let embedded = embedded(&mut r, root, &aliases, &place);
+    let nodes = Nodes {
+        aliases: &aliases,
+        embedded: embedded.is_some(),
+    };
+    let config = Config {
+        identity: identity(&mut r, root, &place),
+        network: network(&mut r, root, &aliases, &place),
+        link: link(&mut r, root, &aliases),
+        proxy: proxy(&mut r, root),
+        routes: access::routes(&mut r, root, nodes),
+        forwards: access::forwards(&mut r, root, nodes),
+        forwarder: access::forwarder(&mut r, root, &aliases),
+        session: session(&mut r, root),
+        limits: limits(&mut r, root, memory_default),
+        control: control(&mut r, root, &place),
+        embedded,
+        aliases,
+    };
+    if r.is_clean() {
+        check_keys_differ(&mut r, root, &config);
+        check_listeners_differ(&mut r, root, &config);
+    }
+    if r.is_clean() {
+        Ok(config)
+    } else {
+        Err(r.into_error(path))
+    }
+}
+
+/// Where the file is, and how files beside it are read.
+struct Place<'a> {
+    dir: &'a Path,
+    read: &'a dyn Fn(&Path) -> Result<String, String>,
+}
+
+impl<'a> Place<'a> {
+    fn of(source: &Source<'a>) -> Self {
+        Self {
+            dir: source.path.parent().unwrap_or_else(|| Path::new("")),
+            read: source.read,
+        }
+    }
+
+    fn path(&self, text: &str) -> Result<PathBuf, String> {
+        if text.is_empty() || text.contains('\0') {
+            return Err("write the path of a file".to_owned());
+        }
+        Ok(self.dir.join(text))
+    }
+
+    fn path_unless(&self, word: &str, text: &str) -> Result<Option<PathBuf>, String> {
+        if text == word {
+            return Ok(None);
+        }
+        self.path(text).map(Some)
+    }
+}
+
+fn aliases(r: &mut Reader, root: &DeTable<'_>, place: &Place<'_>) -> Aliases {
+    let mut aliases = Aliases::default();
+    let section = r.one(root, "aliases");
+    for entry in r.entries(&section) {
+        let read =
+            alias_name(entry.value, place).and_then(|name| aliases.add_alias(entry.key, name));
+        r.keep(&section, entry.key, entry.line, read);
+    }
+    let section = r.one(root, "groups");
+    for entry in r.entries(&section) {
+        let members = r.list_of(&section, entry, |text| aliases.one(text));
+        let read = aliases.add_group(entry.key, distinct(members));
+        r.keep(&section, entry.key, entry.line, read);
+    }
+    aliases
+}
+
+/// The name of an alias: written out, or in the file that `{ name_file = … }` points to.
+fn alias_name(value: &DeValue<'_>, place: &Place<'_>) -> Result<Name, String> {
+    let expected = "write a full name in quotes, or { name_file = \"FILE\" }";
+    match value {
+        DeValue::String(text) => text
+            .parse()
+            .map_err(|error| format!("\"{text}\" is no name: {error}")),
+        DeValue::Table(table) => {
+            let mut entries = table.iter();
+            let file = match (entries.next(), entries.next()) {
+                (Some((key, value)), None) if key.get_ref() == "name_file" => value.get_ref(),
+                _ => return Err(expected.to_owned()),
+            };
+            let path = place.path(file.as_str().ok_or(expected)?)?;
+            let text = (place.read)(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            text.trim()
+                .parse()
+                .map_err(|error| format!("{} holds no name: {error}", path.display()))
+        }
+        DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_) => Err(expected.to_owned()),
+    }
+}
+
+fn distinct(names: Vec<Name>) -> Vec<Name> {
+    let mut seen = BTreeSet::new();
+    names
+        .into_iter()
+        .filter(|name| seen.insert(*name))
+        .collect()
+}
+
+fn identity(r: &mut Reader, root: &DeTable<'_>, place: &Place<'_>) -> IdentityConfig {
+    let section = r.one(root, "identity");
+    let key = r.text(&section, "key", |text| place.path(text));
+    IdentityConfig {
+        key: key.unwrap_or_else(|| place.dir.join("muses.key")),
+    }
+}
+
+fn embedded(
+    r: &mut Reader,
+    root: &DeTable<'_>,
+    aliases: &Aliases,
+    place: &Place<'_>,
+) -> Option<EmbeddedConfig> {
+    let section = r.one(root, "embedded");
+    let key = r.text(&section, "key", |text| place.path(text));
+    let grants = access::embedded_grants(r, root, aliases);
+    section.is_present().then(|| EmbeddedConfig {
+        key: key.unwrap_or_else(|| place.dir.join("embedded.key")),
+        grants,
+    })
+}
+
+fn network(
+    r: &mut Reader,
+    root: &DeTable<'_>,
+    aliases: &Aliases,
+    place: &Place<'_>,
+) -> NetworkConfig {
+    let section = r.one(root, "network");
+    let id = r.text(&section, "id", value::network_id);
+    let key_file = r.text(&section, "key_file", |text| place.path_unless("none", text));
+    NetworkConfig {
+        id: id.unwrap_or_else(|| "home".to_owned()),
+        key_file: key_file.flatten(),
+        allow: allow(r, &section, aliases),
+    }
+}
+
+fn allow(r: &mut Reader, section: &Section<'_>, aliases: &Aliases) -> Allow {
+    match r.entry(section, "allow") {
+        None => Allow::Auto,
+        Some(Entry { value, .. }) if value.as_str() == Some("auto") => Allow::Auto,
+        Some(entry) => {
+            let names = r.list_of(section, entry, |text| aliases.several(text));
+            Allow::Names(names.into_iter().flatten().collect())
+        }
+    }
+}
+
+fn link(r: &mut Reader, root: &DeTable<'_>, aliases: &Aliases) -> LinkConfig {
+    let section = r.one(root, "link");
+    let listen = r.list(&section, "listen", value::listener);
+    let peers = r.list(&section, "peers", |text| {
+        let (name, place) = match text.split_once('@') {
+            Some((name, place)) => (Some(aliases.one(name)?), place),
+            None => (None, text),
+        };
+        let (host, port) = value::host_port(place)?;
+        Ok(PeerEndpoint { name, host, port })
+    });
+    LinkConfig {
+        listen: listen.unwrap_or_default(),
+        peers: peers.unwrap_or_default(),
+    }
+}
+
+fn proxy(r: &mut Reader, root: &DeTable<'_>) -> ProxyConfig {
+    let section = r.one(root, "proxy");
+    let mut config = ProxyConfig {
+        listen: r
+            .list(&section, "listen", value::listener)
+            .unwrap_or_default(),
+        ..ProxyConfig::default()
+    };
+    match r.entry(&section, "users") {
+        None => {}
+        Some(Entry {
+            value: DeValue::Table(users),
+            line,
+            ..
+        }) => {
+            for (user, password) in users {
+                let user = user.get_ref().as_ref();
+                let read = credential(user, password.get_ref());
+                if let Some(secret) = r.keep(&section, "users", line, read) {
+                    config.users.insert(user.to_owned(), secret);
+                }
+            }
+        }
+        Some(entry) => r.fault(
+            &section,
+            "users",
+            entry.line,
+            "write names and passwords as { NAME = \"PASSWORD\" }",
+        ),
+    }
+    let open = config.listen.iter().find(|listen| !is_loopback(**listen));
+    if let Some(listen) = open
+        && config.users.is_empty()
+    {
+        r.fault_at(
+            &section,
+            "listen",
+            &format!(
+                "\"{listen}\" can be reached from other machines: set `users`, \
+                 or listen on \"127.0.0.1:{}\"",
+                listen.port()
+            ),
+        );
+    }
+    config
+}
+
+/// A password; errors never repeat it.
+fn credential(user: &str, password: &DeValue<'_>) -> Result<Secret, String> {
+    value::user(user)?;
+    let text = password
+        .as_str()
+        .ok_or_else(|| format!("the password of `{user}` must be a text in quotes"))?;
+    value::password(text).map_err(|message| format!("`{user}`: {message}"))?;
+    Ok(Secret::new(text))
+}
+
+fn session(r: &mut Reader, root: &DeTable<'_>) -> SessionConfig {
+    let section = r.one(root, "session");
+    let default = SessionConfig::default();
+    let profile = r.text(&section, "profile", |text| {
+        value::choice(
+            text,
+            &[("standard", Profile::Standard), ("paper", Profile::Paper)],
+        )
+    });
+    let profile = profile.unwrap_or_default();
+    let max_suspend = r.text(&section, "max_suspend", |text| {
+        if text == "unlimited" {
+            return Ok(None);
+        }
+        value::duration(text, &MAX_SUSPEND).map(Some)
+    });
+    let open_timeout = r.text(&section, "open_timeout", |text| {
+        value::duration(text, &OPEN_TIMEOUT)
+    });
+    let ack_delay = r.text(&section, "ack_delay", |text| {
+        value::duration(text, &ACK_DELAY)
+    });
+    let pressure = r.text(&section, "on_memory_pressure", |text| {
+        value::choice(
+            text,
+            &[
+                ("wait", MemoryPressure::Wait),
+                ("reset-oldest", MemoryPressure::ResetOldest),
+            ],
+        )
+    });
+    SessionConfig {
+        suites: suites(r, &section, profile),
+        profile,
+        max_suspend: max_suspend.unwrap_or(default.max_suspend),
+        open_timeout: open_timeout.unwrap_or(default.open_timeout),
+        ack_every: r
+            .number(&section, "ack_every", &ACK_EVERY)
+            .unwrap_or(default.ack_every),
+        ack_delay: ack_delay.unwrap_or(default.ack_delay),
+        max_j: r
+            .number_or_unlimited(&section, "max_j")
+            .unwrap_or(default.max_j),
+        on_memory_pressure: pressure.unwrap_or(default.on_memory_pressure),
+    }
+}
+
+/// The suites as listed; the paper's profile allows no other list than its own.
+fn suites(r: &mut Reader, section: &Section<'_>, profile: Profile) -> Suites {
+    let auto = r
+        .entry(section, "suites")
+        .is_none_or(|entry| entry.value.as_str() == Some("auto"));
+    let paper = vec![SuiteName::Aes128CtrHmacSha1];
+    if auto {
+        return match profile {
+            Profile::Standard => Suites::Auto,
+            Profile::Paper => Suites::Listed(paper),
+        };
+    }
+    let words = SuiteName::ALL.map(|suite| (suite.text(), suite));
+    let mut seen = BTreeSet::new();
+    let suites = r.list(section, "suites", |text| {
+        let suite = value::choice(text, &words)?;
+        if seen.insert(suite) {
+            Ok(suite)
+        } else {
+            Err(format!("\"{text}\" stands twice"))
+        }
+    });
+    if r.is_empty_list(section, "suites") {
+        r.fault_at(section, "suites", "is empty: name at least one suite");
+    }
+    let suites = suites.unwrap_or_default();
+    if profile == Profile::Paper && suites != paper {
+        r.fault_at(
+            section,
+            "suites",
+            "contradicts profile = \"paper\", which means only \"aes128-ctr-hmac-sha1\": \
+             leave one of the two out",
+        );
+    }
+    Suites::Listed(suites)
+}
+
+fn limits(r: &mut Reader, root: &DeTable<'_>, memory_default: u64) -> LimitsConfig {
+    let section = r.one(root, "limits");
+    let memory = r.text(&section, "memory", |text| value::size(text, &MEMORY));
+    LimitsConfig {
+        memory: memory.unwrap_or(memory_default),
+    }
+}
+
+fn control(r: &mut Reader, root: &DeTable<'_>, place: &Place<'_>) -> ControlConfig {
+    let section = r.one(root, "control");
+    let socket = r.text(&section, "socket", |text| place.path_unless("auto", text));
+    ControlConfig {
+        socket: socket.flatten(),
+    }
+}
+
+/// Two nodes with one identity would take each other's sessions.
+fn check_keys_differ(r: &mut Reader, root: &DeTable<'_>, config: &Config) {
+    if let Some(embedded) = &config.embedded
+        && embedded.key == config.identity.key
+    {
+        let section = r.one(root, "embedded");
+        let message = "is the key of [identity] too: the embedded node needs its own";
+        r.fault_at(&section, "key", message);
+    }
+}
+
+/// Two listeners cannot share an address, unless the system chooses the port.
+fn check_listeners_differ(r: &mut Reader, root: &DeTable<'_>, config: &Config) {
+    let proxy = r.one(root, "proxy");
+    let link = r.one(root, "link");
+    let mut all: Vec<(Section<'_>, SocketAddr)> = Vec::new();
+    all.extend(config.proxy.listen.iter().map(|addr| (proxy, *addr)));
+    all.extend(config.link.listen.iter().map(|addr| (link, *addr)));
+    let forwards = r.many(root, "forward");
+    all.extend(
+        forwards
+            .into_iter()
+            .zip(&config.forwards)
+            .map(|(section, forward)| (section, forward.listen)),
+    );
+    let mut seen = BTreeSet::new();
+    for (section, addr) in all {
+        if addr.port() != 0 && !seen.insert(addr) {
+            let message = format!("\"{addr}\" is listened on twice: choose another port");
+            r.fault_at(&section, "listen", &message);
+        }
+    }
+}
