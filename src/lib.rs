@@ -8,8 +8,13 @@
 //! Rooms look down only; `docs/ARCHITECTURE.md` lists them, `tests/tidy.rs` checks it. Everything up
 //! to `core` and `sim` is pure: no sockets, clock, task or global randomness.
 
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod keyfile;
 pub mod lcm;
 pub mod name;
+pub mod node;
 pub mod random;
 pub mod time;
 pub mod wire;
