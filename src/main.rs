@@ -1,3 +1,7 @@
 //! The `muses` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    muses::cli::main(std::env::args_os())
+}
