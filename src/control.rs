@@ -21,7 +21,6 @@
 //! Nothing here interprets what flows through a channel, and nothing here decides who may go where.
 
 pub mod client;
-mod node;
 pub mod pipe;
 pub mod protocol;
 pub mod server;

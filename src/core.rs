@@ -22,6 +22,7 @@ pub use links::Joined;
 pub use view::{ChannelView, LinkView, SessionState, SessionView};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -84,7 +85,7 @@ struct Peer {
 /// One node without its sockets.
 #[derive(Debug)]
 pub struct Core {
-    me: LocalParty,
+    me: Arc<LocalParty>,
     settings: Settings,
     random: Random,
     /// Calendar time at [`Time::ZERO`].
@@ -107,7 +108,7 @@ pub struct Core {
 
 impl Core {
     /// A node without links. `epoch` is the calendar time at [`Time::ZERO`].
-    pub fn new(me: LocalParty, settings: Settings, random: Random, epoch: Calendar) -> Self {
+    pub fn new(me: Arc<LocalParty>, settings: Settings, random: Random, epoch: Calendar) -> Self {
         let neighbours = Neighbours::new(me.name());
         Self {
             me,
@@ -130,7 +131,7 @@ impl Core {
     }
 
     /// This node's name.
-    pub const fn name(&self) -> Name {
+    pub fn name(&self) -> Name {
         self.me.name()
     }
 

@@ -19,6 +19,7 @@ use crate::cloak::neighbours::Link;
 use crate::core::{ChannelKey, Core, Event, Joined, LinkView, SessionView};
 use crate::engine::connections::Waiting;
 use crate::lcm::local::{LocalConnection, LocalStream};
+use crate::lcm::pump::Moved;
 use crate::lcm::shell::Shell;
 use crate::lcm::table::Table;
 use crate::limits::COMMANDS_MAX;
@@ -46,8 +47,8 @@ pub enum Health {
 pub struct Served {
     /// The connection to the service.
     pub stream: LocalStream,
-    /// Called when the channel has ended, with the bytes received from and sent to the peer.
-    pub ended: Box<dyn FnOnce(crate::lcm::local::Ending) + Send>,
+    /// Called when the channel has ended.
+    pub ended: Box<dyn FnOnce(Moved) + Send>,
 }
 
 impl std::fmt::Debug for Served {
@@ -59,8 +60,6 @@ impl std::fmt::Debug for Served {
 /// What the outside asks of the core thread.
 #[derive(Debug)]
 pub enum Command {
-    /// Carry this connection.
-    Local(LocalConnection),
     /// A link's handshake is done; its health is reported to the sender.
     Link(Joined, std::net::TcpStream, watch::Sender<Health>),
     /// The forwarder has answered an incoming channel.
@@ -110,23 +109,46 @@ impl std::fmt::Debug for Surroundings {
     }
 }
 
+/// Ways into the core thread; both are bounded, senders wait.
+#[derive(Clone, Debug)]
+pub struct Inlets {
+    /// For everything but connections.
+    pub commands: mpsc::Sender<Command>,
+    /// For connections of front ends.
+    pub connections: mpsc::Sender<LocalConnection>,
+}
+
+/// The other ends of [`Inlets`].
+#[derive(Debug)]
+pub struct Queues {
+    commands: mpsc::Receiver<Command>,
+    connections: mpsc::Receiver<LocalConnection>,
+}
+
+/// Makes the ways into a core thread.
+pub fn inlets() -> (Inlets, Queues) {
+    let (commands, commands_out) = mpsc::channel(COMMANDS_MAX);
+    let (connections, connections_out) = mpsc::channel(COMMANDS_MAX);
+    (Inlets { commands, connections }, Queues { commands: commands_out, connections: connections_out })
+}
+
 /// A running core thread.
 #[derive(Debug)]
 pub struct Engine {
     thread: Option<std::thread::JoinHandle<()>>,
-    commands: mpsc::Sender<Command>,
+    inlets: Inlets,
     table: Table,
 }
 
 impl Engine {
-    /// Starts the core thread. `make` builds the core on the clock's first moment.
+    /// Starts the core thread.
     pub fn start(
         core: Core,
         clock: Clock,
-        commands: (mpsc::Sender<Command>, mpsc::Receiver<Command>),
+        inlets: Inlets,
+        queues: Queues,
         surroundings: Surroundings,
     ) -> io::Result<Self> {
-        let (sender, receiver) = commands;
         let table = Table::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let own_table = table.clone();
@@ -134,19 +156,14 @@ impl Engine {
         let thread = std::thread::Builder::new().name(format!("core {short}")).spawn(move || {
             let shell = Rc::new(Shell::new(core, clock, own_table));
             let local = LocalSet::new();
-            local.block_on(&runtime, Loop::new(shell, surroundings).run(receiver));
+            local.block_on(&runtime, Loop::new(shell, surroundings).run(queues));
         })?;
-        Ok(Self { thread: Some(thread), commands: sender, table })
+        Ok(Self { thread: Some(thread), inlets, table })
     }
 
-    /// A queue for commands.
-    pub fn queue() -> (mpsc::Sender<Command>, mpsc::Receiver<Command>) {
-        mpsc::channel(COMMANDS_MAX)
-    }
-
-    /// Where commands go.
-    pub const fn commands(&self) -> &mpsc::Sender<Command> {
-        &self.commands
+    /// Where commands and connections go.
+    pub const fn inlets(&self) -> &Inlets {
+        &self.inlets
     }
 
     /// The table of local connections.
@@ -162,7 +179,7 @@ impl Engine {
     /// Ends the core thread: goodbye to peers, a moment for it to leave, then all sockets close.
     pub async fn stop(mut self) {
         // The thread may have ended by itself.
-        let _ended = self.commands.send(Command::Stop).await;
+        let _ended = self.inlets.commands.send(Command::Stop).await;
         if let Some(thread) = self.thread.take() {
             let joined = tokio::task::spawn_blocking(move || thread.join()).await;
             if !matches!(joined, Ok(Ok(()))) {
@@ -198,7 +215,8 @@ impl Loop {
         })
     }
 
-    async fn run(self: Rc<Self>, mut commands: mpsc::Receiver<Command>) {
+    async fn run(self: Rc<Self>, queues: Queues) {
+        let Queues { mut commands, mut connections } = queues;
         let timers = Rc::clone(&self.shell);
         let timers = tokio::task::spawn_local(async move { timers.run_timers().await });
         let own = Rc::clone(&self);
@@ -210,8 +228,15 @@ impl Loop {
         });
         let own = Rc::clone(&self);
         let sleep_watch = tokio::task::spawn_local(async move { own.watch_sleep().await });
-        while let Some(command) = commands.recv().await {
-            if self.command(command).is_break() {
+        loop {
+            let command = tokio::select! {
+                Some(connection) = connections.recv() => {
+                    self.local(connection);
+                    continue;
+                }
+                command = commands.recv() => command,
+            };
+            if command.is_none_or(|command| self.command(command).is_break()) {
                 break;
             }
         }
@@ -241,7 +266,6 @@ impl Loop {
 
     fn command(self: &Rc<Self>, command: Command) -> std::ops::ControlFlow<()> {
         match command {
-            Command::Local(connection) => self.local(connection),
             Command::Link(joined, stream, health) => self.link(joined, stream, health),
             Command::Served(key, result) => self.served(key, result),
             Command::NetworkChanged => self.shell.with(Core::network_changed),

@@ -8,14 +8,22 @@
 //! Rooms look down only; `docs/ARCHITECTURE.md` lists them, `tests/tidy.rs` checks it. Everything up
 //! to `core` and `sim` is pure: no sockets, clock, task or global randomness.
 
+pub mod acl;
+pub mod cli;
 pub mod cloak;
+pub mod config;
+pub mod control;
 pub mod core;
 pub mod engine;
+pub mod forwarder;
+pub mod keyfile;
 pub mod lcm;
 pub mod limits;
 pub mod link;
 pub mod name;
 pub mod net;
+pub mod node;
+pub mod peering;
 pub mod proxy;
 pub mod random;
 pub mod session;

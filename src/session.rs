@@ -218,6 +218,11 @@ impl Session {
         self.local_index
     }
 
+    /// The index by which this end addresses the peer.
+    pub const fn peer_index(&self) -> u64 {
+        self.peer_index
+    }
+
     /// Whether the peer has shown that it holds the keys.
     pub const fn is_confirmed(&self) -> bool {
         self.confirmed

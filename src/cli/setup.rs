@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::cli::exit::Failure;
-use crate::config::{Config, Source, exposure};
+use crate::config::{Config, Source};
 use crate::control::socket;
 use crate::keyfile::{self, KeyError};
 
@@ -77,7 +77,7 @@ pub(super) fn check(asked: Option<&Path>) -> Result<String, Failure> {
     if let Some(key) = &config.network.key_file {
         keyfile::network_key(key).map_err(Failure::config)?;
     }
-    Ok(exposure::report(&config))
+    Ok(config.exposure().to_string())
 }
 
 /// Where the daemon of this configuration may be listening for us.

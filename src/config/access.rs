@@ -29,7 +29,7 @@ pub(super) fn routes(r: &mut Reader, root: &DeTable<'_>, nodes: Nodes<'_>) -> Ve
     let mut routes = Vec::new();
     for section in r.many(root, "route") {
         let patterns = r.list(&section, "match", |text| {
-            Pattern::parse(text, Some(Ports::ALL)).map_err(|e| format!("\"{text}\": {e}"))
+            Pattern::parse(text, Some(Ports::all())).map_err(|e| format!("\"{text}\": {e}"))
         });
         let patterns = filled(
             r,

@@ -9,9 +9,11 @@ use crate::limits::{
     HALF_OPEN_LIFE, HALF_OPEN_MAX, HANDSHAKE_RETRY, HANDSHAKES_PER_SECOND, SESSIONS_PER_PEER,
 };
 use crate::name::Name;
+use crate::name::certificate::PeerKeys;
 use crate::session::{EndReason, Session};
 use crate::ssm::established::Established;
-use crate::ssm::handshake::{Choice, Initiator, Offer, PeerKeys, Responder, choose_suite};
+use crate::ssm::handshake::{Choice, Initiator, Offer, Received, Responder};
+use crate::ssm::suite::choose_suite;
 use crate::time::Time;
 use crate::wire::codec::Reader;
 use crate::wire::link::Route;
@@ -124,7 +126,7 @@ impl Core {
         attempt.due_at = now + attempt.pause + jitter;
         attempt.pause = (attempt.pause * 2).min(HANDSHAKE_RETRY.1);
         attempt.index = index;
-        match Initiator::start(&self.me, &keys, &self.settings.psk, &offer, &mut self.random) {
+        match Initiator::start(&self.me, keys, &self.settings.psk, offer, &mut self.random) {
             Ok((state, hello)) => {
                 attempt.state = Some(state);
                 self.send_signal(peer, &hello, false);
@@ -161,36 +163,46 @@ impl Core {
             return;
         }
         let calendar = self.calendar(now);
-        let Ok(received) = Responder::read(&self.me, &self.settings.psk, message, calendar) else { return };
+        let serial = |name: &Name| self.peers.get(name).and_then(|known| known.serial);
+        let responder = Responder::new(&self.me, &self.settings.psk);
+        let received = responder.read(message, calendar, &serial, &mut self.random);
+        let Ok(received) = received else { return };
         let peer = received.peer();
-        let known = self.peers.entry(peer).or_default();
-        // A certificate older than one seen before is a replay or a stolen key (R-H11).
-        if route.from != peer.tag() || known.serial.is_some_and(|seen| received.serial() < seen) {
+        if route.from != peer.tag() || self.loses_crossing(peer) || self.is_replay(peer, &received) {
             return;
         }
-        // Both began at once: the lower name's handshake stands (R-H10).
-        if known.attempt.as_ref().is_some_and(|attempt| attempt.state.is_some()) {
-            if self.me.name() < peer {
-                return;
-            }
-            known.attempt = None;
-        }
-        known.serial = Some(received.serial());
-        let asked_known = received.offer().asked.map(|asked| {
-            let sessions = &self.peers.get(&peer).map(|known| known.sessions.clone()).unwrap_or_default();
-            sessions.iter().any(|number| {
-                self.sessions.get(number).is_some_and(|entry| entry.session.sess_id() == asked)
+        let known = self.peers.entry(peer).or_default();
+        known.attempt = None;
+        known.serial = Some(received.certificate().certificate().terms.serial);
+        let asked_known = received.asked().map(|asked| {
+            self.sessions.values().any(|entry| {
+                entry.session.peer() == peer && entry.session.sess_id() == asked
             })
         });
-        let Some(suite) = choose_suite(&received.offer().suites, &self.settings.suites) else { return };
+        let Some(suite) = choose_suite(received.suites(), &self.settings.suites) else { return };
         if !self.room_for_half_open(peer, now) {
             return;
         }
         let choice = Choice { suite, index: self.random.number(), port: 0, known: asked_known };
-        let Ok((established, hello)) = received.answer(&choice, &mut self.random) else { return };
+        let answered = received.answer(&self.me, choice, &mut self.random);
+        let Ok((established, hello)) = answered else { return };
         let boot = self.links.get(&link).filter(|link| link.peer == peer).map(|link| link.boot);
-        self.insert_session(established, boot, now);
+        self.insert_session(&established, boot, now);
         self.send_signal(peer, &hello, false);
+    }
+
+    /// Whether our own handshake with this peer stands against its: both began at once, and the lower
+    /// name's is kept (R-H10).
+    fn loses_crossing(&self, peer: Name) -> bool {
+        let attempt = self.peers.get(&peer).and_then(|known| known.attempt.as_ref());
+        attempt.is_some_and(|attempt| attempt.state.is_some()) && self.me.name() < peer
+    }
+
+    /// Whether this Hello has been answered already (R-H6).
+    fn is_replay(&self, peer: Name, received: &Received) -> bool {
+        self.sessions.values().any(|entry| {
+            entry.session.peer() == peer && entry.session.peer_index() == received.peer_index()
+        })
     }
 
     fn hello_b(&mut self, message: &[u8], now: Time) {
@@ -205,15 +217,11 @@ impl Core {
         let peer = *peer;
         let Some(state) = known.attempt.as_mut().and_then(|attempt| attempt.state.as_mut()) else { return };
         // A message that does not open leaves the attempt as it was (R-W7).
-        let Ok(established) = state.finish(message, calendar) else { return };
-        let serial = established.certificate.certificate().terms.serial;
-        if known.serial.is_some_and(|seen| serial < seen) {
-            return;
-        }
-        known.serial = Some(serial);
+        let Ok(established) = state.finish(message, calendar, known.serial) else { return };
+        known.serial = Some(established.certificate.certificate().terms.serial);
         let asked = known.attempt.take().and_then(|attempt| attempt.asked);
         let (boot, answer) = (established.peer_boot_id, established.asked_known);
-        let number = self.insert_session(established, boot, now);
+        let number = self.insert_session(&established, boot, now);
         if let Some(asked) = asked {
             self.state_checked(asked, answer, number);
         }
@@ -239,12 +247,12 @@ impl Core {
         }
     }
 
-    fn insert_session(&mut self, established: Established, boot: Option<[u8; 16]>, now: Time) -> u32 {
+    fn insert_session(&mut self, established: &Established, boot: Option<[u8; 16]>, now: Time) -> u32 {
         self.next_session += 1;
         let number = self.next_session;
         let peer = established.peer();
         let options = self.settings.session.clone();
-        let session = Session::new(&established, options, &mut self.random, now);
+        let session = Session::new(established, options, &mut self.random, now);
         self.by_index.insert(session.local_index(), number);
         let entry = Entry { session, boot, suspended_at: None, handshakes: 1, made_at: now };
         self.sessions.insert(number, entry);

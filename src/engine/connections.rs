@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::core::{ChannelKey, Ticket};
 use crate::engine::{Loop, Served};
-use crate::lcm::local::{Answer, Ending, LocalConnection};
-use crate::lcm::pump::Pump;
+use crate::lcm::local::{Answer, LocalConnection};
+use crate::lcm::pump::{Moved, Pump};
 use crate::lcm::stream::Stream;
 use crate::lcm::table::{Connection, Fate};
+use crate::session::{Channel, Phase};
 use crate::wire::failure::OpenFailure;
 
 /// A connection whose request waits for a path.
@@ -37,8 +38,15 @@ impl Loop {
     pub(super) fn assigned(self: &Rc<Self>, ticket: Ticket, key: ChannelKey) {
         let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) else { return };
         let Waiting { stream, early, answer } = waiting;
-        let exists = self.shell.with(|core, _| core.has_channel(key));
-        let fate = if exists { Fate::Opening } else { Fate::Cut };
+        let phase = self.shell.with(|core, _| {
+            let session = core.session(key.session)?;
+            session.channel(key.channel).map(Channel::phase)
+        });
+        let fate = match phase {
+            Some(Phase::Opening) => Fate::Opening,
+            Some(Phase::Open) => Fate::Open,
+            Some(Phase::Incoming | Phase::Refused(_) | Phase::Reset(_)) | None => Fate::Cut,
+        };
         self.start_pump(key, stream, fate, early, answer);
     }
 
@@ -46,7 +54,9 @@ impl Loop {
         let connection = Arc::new(Connection::new(stream, fate));
         self.shell.table().insert(key, Arc::clone(&connection));
         let pump = Pump::new(Rc::clone(&self.shell), connection, key, early);
-        drop(tokio::task::spawn_local(pump.run(answer)));
+        drop(tokio::task::spawn_local(async move {
+            pump.run(answer).await;
+        }));
     }
 
     /// No path was found for an application's connection.
@@ -75,7 +85,7 @@ impl Loop {
         let served = match result {
             Ok(served) if exists => served,
             Ok(served) => {
-                (served.ended)(Ending::Cut);
+                (served.ended)(Moved::default());
                 return;
             }
             Err(why) => {
@@ -83,13 +93,13 @@ impl Loop {
                 return;
             }
         };
-        let Served { stream, ended } = served;
+        let Served { stream, ended, .. } = served;
         let stream = match Stream::register(stream) {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a service's connection cannot be watched");
                 self.shell.with(|core, now| core.answer(key, Err(OpenFailure::Limit), now));
-                ended(Ending::Cut);
+                ended(Moved::default());
                 return;
             }
         };
@@ -97,13 +107,6 @@ impl Loop {
         self.shell.table().insert(key, Arc::clone(&connection));
         self.shell.with(|core, now| core.answer(key, Ok(()), now));
         let pump = Pump::new(Rc::clone(&self.shell), connection, key, Vec::new());
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let (opened, _) = tokio::sync::oneshot::channel();
-        let answer = Answer::Report { opened, ended: sender };
-        drop(tokio::task::spawn_local(async move {
-            pump.run(answer).await;
-            // The pump always reports before it ends.
-            ended(receiver.await.unwrap_or(Ending::Cut));
-        }));
+        drop(tokio::task::spawn_local(async move { ended(pump.run(Answer::Silent).await) }));
     }
 }

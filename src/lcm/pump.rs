@@ -29,6 +29,25 @@ pub struct Pump {
     greeting: Vec<u8>,
     app_ended: bool,
     far_ended: bool,
+    from_local: u64,
+    to_local: u64,
+}
+
+/// What a pump has moved, and how it ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Moved {
+    /// Bytes read from the local stream.
+    pub from_local: u64,
+    /// Bytes written to the local stream.
+    pub to_local: u64,
+    /// How the channel ended.
+    pub ending: Ending,
+}
+
+impl Default for Moved {
+    fn default() -> Self {
+        Self { from_local: 0, to_local: 0, ending: Ending::Cut }
+    }
 }
 
 /// How a step of a pump ended it.
@@ -60,12 +79,14 @@ impl Pump {
             greeting: Vec::new(),
             app_ended: false,
             far_ended: false,
+            from_local: 0,
+            to_local: 0,
         }
     }
 
     /// Runs the connection until both directions are done or it is cut, then takes it from the table.
     /// May be dropped only when the node stops.
-    pub async fn run(mut self, answer: Answer) {
+    pub async fn run(mut self, answer: Answer) -> Moved {
         let (mut success, failure, mut opened, ended) = match answer {
             Answer::Silent => (Vec::new(), None, None, None),
             Answer::Bytes { success, failure } => (success, Some(failure), None, None),
@@ -105,6 +126,8 @@ impl Pump {
         if let Some(ended) = ended {
             let _gone = ended.send(ending);
         }
+        let to_local = self.to_local + self.connection.delivered();
+        Moved { from_local: self.from_local, to_local, ending }
     }
 
     fn finish(&self, stop: &Stop) -> Ending {
@@ -229,7 +252,10 @@ impl Pump {
                     return Ok(());
                 }
                 Some((_, 0)) => {}
-                Some((count, _)) => *turn += count,
+                Some((count, _)) => {
+                    self.from_local += count as u64;
+                    *turn += count;
+                }
             }
         }
         Ok(())
@@ -281,7 +307,10 @@ impl Pump {
                     Poll::Pending => return Ok(()),
                     Poll::Ready(ready) => ready?,
                 },
-                Waits::Some(count) => *turn += count,
+                Waits::Some(count) => {
+                    self.to_local += count as u64;
+                    *turn += count;
+                }
             }
         }
         Ok(())

@@ -1,0 +1,287 @@
+//! One identity at work: core thread, links and forwarder.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio::net::TcpListener;
+use zeroize::Zeroizing;
+
+use crate::acl::Acl;
+use crate::config::{Allow, Config, SuiteName};
+use crate::core::{ChannelKey, Core, Settings};
+use crate::engine::{Command, Engine, Inlets, Served, Surroundings, inlets};
+use crate::forwarder::{Forwarder, Opened, OwnListeners, Traffic};
+use crate::lcm::local::{Ending, LocalStream};
+use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
+use crate::name::{Identity, Name};
+use crate::net::clock::{Clock, calendar};
+use crate::net::tasks::Tasks;
+use crate::node::routing::Routing;
+use crate::node::{Hurry, StartError};
+use crate::peering::dialer::{Dialer, Endpoint};
+use crate::peering::greeter::greet;
+use crate::peering::join::Joiner;
+use crate::random::Random;
+use crate::session::Options;
+use crate::srm::acks::AckPolicy;
+use crate::srm::budget::Budget;
+use crate::ssm::suite::Suite;
+use crate::time::Calendar;
+use crate::wire::failure::OpenFailure;
+use crate::wire::target::Target;
+
+/// How long a certificate of a node's static key holds; the key is new with every start.
+const CERTIFICATE_LIFE: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// Where links come from.
+#[derive(Debug)]
+pub(super) struct Links {
+    pub(super) listeners: Vec<TcpListener>,
+    pub(super) endpoints: Vec<Endpoint>,
+}
+
+/// Who may link (R-O4).
+#[derive(Clone, Debug)]
+pub(super) enum Policy {
+    /// Whoever has the network key.
+    Key,
+    /// These.
+    Names(BTreeSet<Name>),
+}
+
+impl Policy {
+    pub(super) fn only(name: Name) -> Self {
+        Self::Names(BTreeSet::from([name]))
+    }
+
+    /// The policy of a configuration; the embedded node always may.
+    pub(super) fn of(config: &Config, has_key: bool, embedded: Option<Name>) -> Self {
+        let mut names: BTreeSet<Name> = match &config.network.allow {
+            Allow::Names(names) => names.iter().copied().collect(),
+            Allow::Auto if has_key => return Self::Key,
+            Allow::Auto => config.link.peers.iter().filter_map(|peer| peer.name).collect(),
+        };
+        names.extend(embedded);
+        Self::Names(names)
+    }
+
+    pub(super) fn allows(&self, name: &Name) -> bool {
+        match self {
+            Self::Key => true,
+            Self::Names(names) => names.contains(name),
+        }
+    }
+}
+
+/// Everything a part starts from.
+pub(super) struct PartSetup {
+    pub(super) identity: Identity,
+    pub(super) config: Arc<Config>,
+    pub(super) network_key: Option<Zeroizing<[u8; 32]>>,
+    pub(super) acl: Option<Acl>,
+    pub(super) links: Links,
+    pub(super) policy: Policy,
+    pub(super) own_listeners: OwnListeners,
+    pub(super) routing: Arc<Routing>,
+    pub(super) state_dir: Option<PathBuf>,
+}
+
+/// Channels that the forwarder serves, and where they lead: asked again when grants change.
+type ServedChannels = Arc<DashMap<ChannelKey, (Name, Target, SocketAddr)>>;
+
+/// What control may hold of a part.
+#[derive(Clone, Debug)]
+pub(super) struct PartControl {
+    pub(super) inlets: Inlets,
+    pub(super) forwarder: Forwarder,
+    pub(super) served: ServedChannels,
+    pub(super) budget: Budget,
+    pub(super) joiner: Arc<Joiner>,
+}
+
+/// One identity at work.
+#[derive(Debug)]
+pub(super) struct Part {
+    engine: Engine,
+    tasks: Tasks,
+    control: PartControl,
+}
+
+impl Part {
+    /// Starts core thread, accepting and dialling.
+    pub(super) fn start(setup: PartSetup) -> Result<Self, StartError> {
+        let mut random = system_random()?;
+        let tasks = Tasks::new(tokio::runtime::Handle::current());
+        let me = Arc::new(party(&setup, &mut random));
+        let psk = setup.network_key.clone().unwrap_or_default();
+        let policy = setup.policy.clone();
+        let allows = move |name: &Name| policy.allows(name);
+        let joiner = Arc::new(Joiner::new(Arc::clone(&me), psk.clone(), Box::new(allows)));
+        let budget = Budget::new(setup.config.limits.memory);
+        let settings = settings(&setup.config, budget.clone(), psk);
+        let clock = Clock::start();
+        let core = Core::new(me, settings, random.fork(), calendar());
+        let forwarder = Forwarder::new(setup.acl.unwrap_or_default(), setup.own_listeners, false);
+        let served = ServedChannels::default();
+        let (inlets, queues) = inlets();
+        let hurry = Hurry::default();
+        let wake = hurry.clone();
+        let routing = Arc::clone(&setup.routing);
+        let surroundings = Surroundings {
+            serve: serve(forwarder.clone(), inlets.clone(), Arc::clone(&served), tasks.clone()),
+            want: Box::new(move |_| wake.all()),
+            show: Box::new(move |name| routing.show(name)),
+        };
+        let engine = Engine::start(core, clock, inlets.clone(), queues, surroundings)
+            .map_err(StartError::Thread)?;
+        for listener in setup.links.listeners {
+            let (joiner, commands) = (Arc::clone(&joiner), inlets.commands.clone());
+            tasks.spawn(greet(listener, joiner, commands, random.fork()));
+        }
+        for endpoint in setup.links.endpoints {
+            let dialer = Dialer {
+                endpoint,
+                joiner: Arc::clone(&joiner),
+                commands: inlets.commands.clone(),
+                hurry: hurry.one(),
+            };
+            tasks.spawn(dialer.run(random.fork()));
+        }
+        let control = PartControl { inlets, forwarder, served, budget, joiner };
+        Ok(Self { engine, tasks, control })
+    }
+
+    pub(super) const fn inlets(&self) -> &Inlets {
+        self.engine.inlets()
+    }
+
+    pub(super) fn control(&self) -> PartControl {
+        self.control.clone()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.engine.has_ended()
+    }
+
+    /// Local connections that are open.
+    pub(super) fn connections(&self) -> usize {
+        self.engine.table().len()
+    }
+
+    pub(super) async fn stop(self) {
+        self.tasks.stop();
+        self.engine.stop().await;
+    }
+}
+
+fn system_random() -> Result<Random, StartError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice()).map_err(StartError::Random)?;
+    Ok(Random::from_seed(*seed))
+}
+
+fn party(setup: &PartSetup, random: &mut Random) -> LocalParty {
+    let Calendar(now) = calendar();
+    let terms = Terms {
+        not_before: Calendar(now),
+        not_after: Calendar(now.saturating_add(CERTIFICATE_LIFE.as_secs())),
+        serial: serial(setup.state_dir.as_deref(), now),
+    };
+    let identity = Identity::from_seed(&setup.identity.seed());
+    let overlay = OverlayId::of(&setup.config.network.id);
+    LocalParty::new(identity, StaticKey::generate(random), terms, random.bytes(), overlay)
+}
+
+/// A serial above every one of this name before: the time, or one more than the last if the clock was
+/// set back. What cannot be remembered is only logged (R-G4).
+fn serial(state_dir: Option<&Path>, now: u64) -> u64 {
+    let Some(path) = state_dir.map(|dir| dir.join("serial")) else { return now };
+    let last = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let serial = last.map_or(now, |last| now.max(last.saturating_add(1)));
+    if let Err(error) = std::fs::write(&path, format!("{serial}\n")) {
+        tracing::warn!(path = %path.display(), %error, "state cannot be written");
+    }
+    serial
+}
+
+fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>) -> Settings {
+    let session = &config.session;
+    let names = session.suites.in_order(fast_aes());
+    let suites: Vec<Suite> = names.iter().map(|name| suite(*name)).collect();
+    if suites.contains(&Suite::PaperAes128CtrHmacSha1) {
+        tracing::warn!("the paper's cipher suite is on offer: AES-128-CTR with HMAC-SHA1 (R-C4)");
+    }
+    Settings {
+        suites,
+        session: Options {
+            acks: AckPolicy { every: session.ack_every, delay: session.ack_delay },
+            budget,
+            max_suspend: session.max_suspend,
+            max_j: session.max_j,
+        },
+        open_timeout: session.open_timeout,
+        psk,
+    }
+}
+
+const fn suite(name: SuiteName) -> Suite {
+    match name {
+        SuiteName::Aes256Gcm => Suite::Aes256Gcm,
+        SuiteName::ChaCha20Poly1305 => Suite::Chacha20Poly1305,
+        SuiteName::Aes128CtrHmacSha1 => Suite::PaperAes128CtrHmacSha1,
+    }
+}
+
+/// Whether the CPU has instructions for AES-GCM.
+fn fast_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        std::arch::is_aarch64_feature_detected!("aes")
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        false
+    }
+}
+
+/// Connects services for incoming channels.
+fn serve(forwarder: Forwarder, inlets: Inlets, served: ServedChannels, tasks: Tasks) -> crate::engine::Serve {
+    Box::new(move |key, peer, target| {
+        let (forwarder, inlets, served) = (forwarder.clone(), inlets.clone(), Arc::clone(&served));
+        tasks.spawn(async move {
+            let result = forwarder.open(peer, target.clone()).await;
+            let result = result.map(|opened| entered(opened, key, peer, target, served));
+            answer(&inlets, key, result).await;
+        });
+    })
+}
+
+async fn answer(inlets: &Inlets, key: ChannelKey, result: Result<Served, OpenFailure>) {
+    // The engine is gone when the node stops; the service's connection closes with it.
+    let _stopping = inlets.commands.send(Command::Served(key, result)).await;
+}
+
+fn entered(opened: Opened, key: ChannelKey, peer: Name, target: Target, served: ServedChannels) -> Served {
+    let Opened { stream, dialled, permit } = opened;
+    served.insert(key, (peer, target, dialled));
+    Served {
+        stream: LocalStream::Tcp(stream),
+        ended: Box::new(move |moved| {
+            served.remove(&key);
+            let traffic = Traffic { to_service: moved.to_local, from_service: moved.from_local };
+            let reason = match moved.ending {
+                Ending::Clean => "closed",
+                Ending::Cut => "reset",
+            };
+            permit.audit_close(traffic, reason);
+        }),
+    }
+}

@@ -1,0 +1,206 @@
+//! What control and signals may ask of a running node.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::acl::Acl;
+use crate::config::Config;
+use crate::control::service::{Kill, Service};
+use crate::control::status::{ChannelStatus, LinkStatus, MemoryStatus, SessionStatus, Status};
+use crate::core::{ChannelKey, ChannelView, LinkView, SessionState, SessionView};
+use crate::engine::{Command, View};
+use crate::lcm::local::LocalConnection;
+use crate::name::Name;
+use crate::net::clock::Clock;
+use crate::node::part::{PartControl, Policy};
+use crate::node::routing::Routing;
+use crate::proxy::Router;
+use crate::session::{Phase, ResetCode};
+use crate::time::Time;
+use crate::wire::failure::OpenFailure;
+use crate::wire::frame::ChannelId;
+use crate::wire::target::{Host, Target};
+
+/// Reads a configuration again.
+type ReadConfig = fn(&Path) -> Result<Config, String>;
+
+/// What others may hold of a running node.
+#[derive(Debug)]
+pub struct Handle {
+    routing: Arc<Routing>,
+    own: PartControl,
+    embedded: Option<PartControl>,
+    listeners: Vec<String>,
+    source: (PathBuf, ReadConfig),
+    clock: Clock,
+}
+
+impl Handle {
+    pub(super) fn new(
+        routing: Arc<Routing>,
+        own: PartControl,
+        embedded: Option<PartControl>,
+        listeners: Vec<String>,
+        source: (PathBuf, ReadConfig),
+    ) -> Self {
+        Self { routing, own, embedded, listeners, source, clock: Clock::start() }
+    }
+
+    async fn view(part: &PartControl) -> Option<View> {
+        let (reply, view) = oneshot::channel();
+        part.inlets.commands.send(Command::View(reply)).await.ok()?;
+        view.await.ok()
+    }
+
+    async fn ask(&self, make: impl FnOnce(oneshot::Sender<bool>) -> Command) -> bool {
+        let (reply, done) = oneshot::channel();
+        self.own.inlets.commands.send(make(reply)).await.is_ok() && done.await.unwrap_or(false)
+    }
+
+    /// Resets the channels that the access list in force forbids (R-G1).
+    async fn enforce(part: &PartControl) {
+        let forbidden: Vec<ChannelKey> = part
+            .served
+            .iter()
+            .filter(|entry| {
+                let (peer, target, dialled) = entry.value();
+                !part.forwarder.acl_allows(peer, target, *dialled)
+            })
+            .map(|entry| *entry.key())
+            .collect();
+        for key in forbidden {
+            let (reply, done) = oneshot::channel();
+            let kill = Command::KillChannel(key, ResetCode::Forbidden, reply);
+            if part.inlets.commands.send(kill).await.is_ok() {
+                // False means that the channel has ended by itself.
+                let _killed = done.await;
+            }
+        }
+    }
+}
+
+impl Service for Handle {
+    async fn status(&self) -> Status {
+        let view = Self::view(&self.own).await;
+        let (sessions, links) = view.map(|view| (view.sessions, view.links)).unwrap_or_default();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: self.routing.own().to_string(),
+            uptime_s: self.clock.now().since(Time::ZERO).as_secs_f64(),
+            sessions: sessions.into_iter().map(|session| self.session(session)).collect(),
+            links: links.into_iter().map(|link| self.link(link)).collect(),
+            memory: MemoryStatus { used: self.own.budget.used(), limit: self.own.budget.limit() },
+            listeners: self.listeners.clone(),
+        }
+    }
+
+    async fn kill(&self, what: Kill) -> bool {
+        match what {
+            Kill::Session(number) => self.ask(|reply| Command::KillSession(number, reply)).await,
+            Kill::Channel { session, channel } => {
+                let key = ChannelKey { session, channel: ChannelId(channel) };
+                self.ask(|reply| Command::KillChannel(key, ResetCode::Killed, reply)).await
+            }
+        }
+    }
+
+    async fn reload(&self) -> Result<String, String> {
+        let (path, read) = &self.source;
+        let new = read(path)?;
+        let fixed = self.routing.config().reload_difference(&new);
+        if !fixed.is_empty() {
+            return Err(format!("{} cannot change while the node runs; restart it", fixed.join(", ")));
+        }
+        let embedded_name = self.routing.embedded();
+        let has_key = new.network.key_file.is_some();
+        let policy = Policy::of(&new, has_key, embedded_name);
+        self.own.forwarder.replace_acl(new.forwarder.clone().unwrap_or_default());
+        self.own.joiner.replace_policy(Box::new(move |name| policy.allows(name)));
+        if let (Some(part), Some(table)) = (&self.embedded, &new.embedded) {
+            let acl: Acl = table.acl(self.routing.own());
+            part.forwarder.replace_acl(acl);
+            Self::enforce(part).await;
+        }
+        self.routing.replace(Arc::new(new));
+        Self::enforce(&self.own).await;
+        Ok("grants, services, routes, aliases, groups and allow".to_owned())
+    }
+
+    fn choose(&self, host: &Host, port: u16) -> Result<(Vec<Name>, Target), OpenFailure> {
+        Router::choose(&*self.routing, host, port)
+    }
+
+    async fn open(&self, connection: LocalConnection) -> bool {
+        self.own.inlets.connections.send(connection).await.is_ok()
+    }
+}
+
+impl Handle {
+    fn alias(&self, name: Name) -> Option<String> {
+        if self.routing.embedded() == Some(name) {
+            return Some("embedded".to_owned());
+        }
+        self.routing.config().aliases.alias_of(&name).map(str::to_owned)
+    }
+
+    fn session(&self, view: SessionView) -> SessionStatus {
+        let state = match view.state {
+            SessionState::Handshake => "handshake",
+            SessionState::Live => "live",
+            SessionState::Suspended => "suspended",
+        };
+        SessionStatus {
+            id: view.number,
+            peer: view.peer.to_string(),
+            alias: self.alias(view.peer),
+            state: state.to_owned(),
+            reason: view.reason.to_string(),
+            since_s: view.since.as_secs_f64(),
+            last_answer_ms: Some(millis(view.last_answer)),
+            handshakes: view.handshakes,
+            resumes: view.resumes,
+            channels: view.channels.into_iter().map(|channel| shown(view.number, channel)).collect(),
+            suite: view.suite.label().to_owned(),
+            rtt_ms: view.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+        }
+    }
+
+    fn link(&self, view: LinkView) -> LinkStatus {
+        LinkStatus {
+            peer: view.peer.to_string(),
+            alias: self.alias(view.peer),
+            endpoint: view.endpoint,
+            direction: if view.dialled { "out" } else { "in" }.to_owned(),
+            state: "up".to_owned(),
+            since_s: view.age.as_secs_f64(),
+            last_answer_ms: Some(millis(view.last_answer)),
+            error: None,
+        }
+    }
+}
+
+fn shown(session: u32, view: ChannelView) -> ChannelStatus {
+    let state = match view.phase {
+        Phase::Opening => "opening",
+        Phase::Incoming => "connecting",
+        Phase::Open => "open",
+        Phase::Refused(_) => "refused",
+        Phase::Reset(_) => "reset",
+    };
+    ChannelStatus {
+        id: Kill::Channel { session, channel: view.id.0 }.to_string(),
+        target: view.target.to_string(),
+        state: state.to_owned(),
+        sent: view.acknowledged + view.kept as u64,
+        received: view.received,
+        unacked: view.kept as u64,
+        age_s: view.age.as_secs_f64(),
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,9 @@
+//! Making links: dialling and accepting TCP connections, and proving who is at either end.
+//!
+//! [`join`] runs the link handshake over a socket and judges who may link, [`dialer`] keeps a link to a
+//! configured endpoint, [`greeter`] accepts. Finished links go to the engine.
+
+pub mod dialer;
+pub mod greeter;
+pub mod join;
+mod options;
