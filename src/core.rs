@@ -142,11 +142,23 @@ impl Core {
 
     /// When [`Self::handle_timeout`] has something to do next.
     pub fn poll_timeout(&self) -> Time {
-        let sessions = self.sessions.values().map(|entry| entry.session.poll_timeout()).min();
-        let attempts = self.peers.values().filter_map(|peer| peer.attempt.as_ref()).map(Attempt::due_at).min();
+        let sessions = self
+            .sessions
+            .values()
+            .map(|entry| entry.session.poll_timeout())
+            .min();
+        let attempts = self
+            .peers
+            .values()
+            .filter_map(|peer| peer.attempt.as_ref())
+            .map(Attempt::due_at)
+            .min();
         let requests = self.requests.iter().map(Request::deadline).min();
         let first = [sessions, attempts, requests].into_iter().flatten().min();
-        first.unwrap_or(Time::NEVER).min(self.links_due_at()).min(self.half_open_due_at())
+        first
+            .unwrap_or(Time::NEVER)
+            .min(self.links_due_at())
+            .min(self.half_open_due_at())
     }
 
     /// Does what is due.
@@ -176,14 +188,27 @@ impl Core {
     /// Drains what inputs have left behind: events and signals of the sessions they touched.
     fn settle(&mut self, now: Time) {
         while let Some(number) = self.touched.pop_first() {
-            while let Some(event) = self.sessions.get_mut(&number).and_then(|e| e.session.poll_event()) {
+            while let Some(event) = self
+                .sessions
+                .get_mut(&number)
+                .and_then(|e| e.session.poll_event())
+            {
                 self.session_event(number, event, now);
             }
-            let Some(peer) = self.sessions.get(&number).map(|e| e.session.peer()) else { continue };
-            while let Some(signal) = self.sessions.get_mut(&number).and_then(|e| e.session.poll_signal()) {
+            let Some(peer) = self.sessions.get(&number).map(|e| e.session.peer()) else {
+                continue;
+            };
+            while let Some(signal) = self
+                .sessions
+                .get_mut(&number)
+                .and_then(|e| e.session.poll_signal())
+            {
                 self.send_signal(peer, &signal.message, signal.to.is_none());
             }
-            let wants = self.sessions.get(&number).is_some_and(|e| e.session.wants_to_send(now));
+            let wants = self
+                .sessions
+                .get(&number)
+                .is_some_and(|e| e.session.wants_to_send(now));
             if wants && let Some(link) = self.neighbours.preferred(peer.tag()) {
                 self.hot.insert(link);
             }
@@ -191,11 +216,18 @@ impl Core {
     }
 
     fn session_event(&mut self, number: u32, event: SessionEvent, now: Time) {
-        let Some(entry) = self.sessions.get_mut(&number) else { return };
+        let Some(entry) = self.sessions.get_mut(&number) else {
+            return;
+        };
         let peer = entry.session.peer();
-        let key = |channel: ChannelId| ChannelKey { session: number, channel };
+        let key = |channel: ChannelId| ChannelKey {
+            session: number,
+            channel,
+        };
         let out = match event {
-            SessionEvent::Incoming { channel, target } => Event::Incoming(key(channel), peer, target),
+            SessionEvent::Incoming { channel, target } => {
+                Event::Incoming(key(channel), peer, target)
+            }
             SessionEvent::Opened(channel) => Event::Opened(key(channel)),
             SessionEvent::OpenFailed(channel, why) => Event::OpenFailed(key(channel), why),
             SessionEvent::Woken(channel) => Event::Woken(key(channel)),
@@ -214,7 +246,8 @@ impl Core {
             SessionEvent::Resumed => {
                 let since = entry.suspended_at.take().unwrap_or(now);
                 let pause = now.as_nanos().saturating_sub(since.as_nanos());
-                self.events.push_back(Event::Resumed(number, peer, entry.session.reason(), pause));
+                self.events
+                    .push_back(Event::Resumed(number, peer, entry.session.reason(), pause));
                 self.poll_requests(now);
                 return;
             }
@@ -231,7 +264,9 @@ impl Core {
     }
 
     fn forget_session(&mut self, number: u32) {
-        let Some(entry) = self.sessions.remove(&number) else { return };
+        let Some(entry) = self.sessions.remove(&number) else {
+            return;
+        };
         self.by_index.remove(&entry.session.local_index());
         if let Some(peer) = self.peers.get_mut(&entry.session.peer()) {
             peer.sessions.retain(|known| *known != number);
@@ -240,9 +275,15 @@ impl Core {
 
     /// A link to the peer came up: whatever waits for one goes on.
     fn peer_reachable(&mut self, peer: Name, boot: [u8; 16], now: Time) {
-        let sessions = self.peers.get(&peer).map(|known| known.sessions.clone()).unwrap_or_default();
+        let sessions = self
+            .peers
+            .get(&peer)
+            .map(|known| known.sessions.clone())
+            .unwrap_or_default();
         for number in sessions {
-            let Some(entry) = self.sessions.get_mut(&number) else { continue };
+            let Some(entry) = self.sessions.get_mut(&number) else {
+                continue;
+            };
             let restarted = entry.boot.is_some_and(|known| known != boot);
             if entry.session.is_suspended() || entry.session.is_suspected() {
                 entry.session.link_event(LinkEvent::Up, now);
@@ -252,7 +293,11 @@ impl Core {
                 self.check_state(number, now);
             }
         }
-        if let Some(attempt) = self.peers.get_mut(&peer).and_then(|known| known.attempt.as_mut()) {
+        if let Some(attempt) = self
+            .peers
+            .get_mut(&peer)
+            .and_then(|known| known.attempt.as_mut())
+        {
             attempt.hurry(now);
             self.poll_handshakes(now);
         }
@@ -275,7 +320,9 @@ impl Core {
     /// A session, for the application's side of a channel.
     pub fn session(&mut self, number: u32) -> Option<&mut Session> {
         self.touched.insert(number);
-        self.sessions.get_mut(&number).map(|entry| &mut entry.session)
+        self.sessions
+            .get_mut(&number)
+            .map(|entry| &mut entry.session)
     }
 
     /// Drains what calls on [`Self::session`] have left behind.
@@ -291,11 +338,19 @@ impl Core {
 
     /// Ends a session: goodbye to the peer, reset to every channel. False when there is none.
     pub fn kill_session(&mut self, number: u32, now: Time) -> bool {
-        let Some(entry) = self.sessions.get_mut(&number) else { return false };
+        let Some(entry) = self.sessions.get_mut(&number) else {
+            return false;
+        };
         entry.session.close();
         let ids: Vec<ChannelId> = entry.session.channels().map(|(id, _)| id).collect();
         for id in ids {
-            self.events.push_back(Event::Reset(ChannelKey { session: number, channel: id }, ResetCode::Killed));
+            self.events.push_back(Event::Reset(
+                ChannelKey {
+                    session: number,
+                    channel: id,
+                },
+                ResetCode::Killed,
+            ));
         }
         self.touched.insert(number);
         self.settle(now);
@@ -304,7 +359,9 @@ impl Core {
 
     /// Resets a channel at both ends. False when there is none.
     pub fn kill_channel(&mut self, key: ChannelKey, code: ResetCode, now: Time) -> bool {
-        let Some(entry) = self.sessions.get_mut(&key.session) else { return false };
+        let Some(entry) = self.sessions.get_mut(&key.session) else {
+            return false;
+        };
         if entry.session.channel(key.channel).is_none() {
             return false;
         }
@@ -322,7 +379,8 @@ impl Core {
             self.touched.insert(*number);
         }
         for request in std::mem::take(&mut self.requests) {
-            self.events.push_back(Event::Unassigned(request.ticket, OpenFailure::General));
+            self.events
+                .push_back(Event::Unassigned(request.ticket, OpenFailure::General));
         }
         self.settle(now);
     }

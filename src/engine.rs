@@ -129,7 +129,16 @@ pub struct Queues {
 pub fn inlets() -> (Inlets, Queues) {
     let (commands, commands_out) = mpsc::channel(COMMANDS_MAX);
     let (connections, connections_out) = mpsc::channel(COMMANDS_MAX);
-    (Inlets { commands, connections }, Queues { commands: commands_out, connections: connections_out })
+    (
+        Inlets {
+            commands,
+            connections,
+        },
+        Queues {
+            commands: commands_out,
+            connections: connections_out,
+        },
+    )
 }
 
 /// A running core thread.
@@ -150,15 +159,23 @@ impl Engine {
         surroundings: Surroundings,
     ) -> io::Result<Self> {
         let table = Table::default();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let own_table = table.clone();
         let short = core.name().short();
-        let thread = std::thread::Builder::new().name(format!("core {short}")).spawn(move || {
-            let shell = Rc::new(Shell::new(core, clock, own_table));
-            let local = LocalSet::new();
-            local.block_on(&runtime, Loop::new(shell, surroundings).run(queues));
-        })?;
-        Ok(Self { thread: Some(thread), inlets, table })
+        let thread = std::thread::Builder::new()
+            .name(format!("core {short}"))
+            .spawn(move || {
+                let shell = Rc::new(Shell::new(core, clock, own_table));
+                let local = LocalSet::new();
+                local.block_on(&runtime, Loop::new(shell, surroundings).run(queues));
+            })?;
+        Ok(Self {
+            thread: Some(thread),
+            inlets,
+            table,
+        })
     }
 
     /// Where commands and connections go.
@@ -173,7 +190,9 @@ impl Engine {
 
     /// Whether the core thread has ended, which it does only when told to.
     pub fn has_ended(&self) -> bool {
-        self.thread.as_ref().is_none_or(std::thread::JoinHandle::is_finished)
+        self.thread
+            .as_ref()
+            .is_none_or(std::thread::JoinHandle::is_finished)
     }
 
     /// Ends the core thread: goodbye to peers, a moment for it to leave, then all sockets close.
@@ -216,7 +235,10 @@ impl Loop {
     }
 
     async fn run(self: Rc<Self>, queues: Queues) {
-        let Queues { mut commands, mut connections } = queues;
+        let Queues {
+            mut commands,
+            mut connections,
+        } = queues;
         let timers = Rc::clone(&self.shell);
         let timers = tokio::task::spawn_local(async move { timers.run_timers().await });
         let own = Rc::clone(&self);
@@ -283,7 +305,10 @@ impl Loop {
                 let _gone = reply.send(self.shell.with(|core, now| core.kill_session(number, now)));
             }
             Command::KillChannel(key, code, reply) => {
-                let _gone = reply.send(self.shell.with(|core, now| core.kill_channel(key, code, now)));
+                let _gone = reply.send(
+                    self.shell
+                        .with(|core, now| core.kill_channel(key, code, now)),
+                );
             }
             Command::Stop => return std::ops::ControlFlow::Break(()),
         }
@@ -328,4 +353,3 @@ impl Loop {
         }
     }
 }
-

@@ -283,7 +283,11 @@ impl Policy {
     fn new(acl: Acl, before: Option<&Self>) -> Self {
         let known = |grant: &Grant| {
             let before = before?;
-            let place = before.acl.grants.iter().position(|g| g.same_subject(grant))?;
+            let place = before
+                .acl
+                .grants
+                .iter()
+                .position(|g| g.same_subject(grant))?;
             before.usage.get(place).cloned()
         };
         let usage = acl
@@ -295,14 +299,9 @@ impl Policy {
     }
 
     /// Counts a channel of `peer` in a grant, and an opening if it is the one that admits the OPEN.
-    fn open(
-        &self,
-        peer: Name,
-        grant: usize,
-        now: Time,
-        admits: bool,
-    ) -> Result<Slot, OpenFailure> {
-        let (Some(limits), Some(usage)) = (self.acl.grants.get(grant), self.usage.get(grant)) else {
+    fn open(&self, peer: Name, grant: usize, now: Time, admits: bool) -> Result<Slot, OpenFailure> {
+        let (Some(limits), Some(usage)) = (self.acl.grants.get(grant), self.usage.get(grant))
+        else {
             return Err(OpenFailure::General);
         };
         let quota = Quota {

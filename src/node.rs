@@ -52,7 +52,9 @@ pub struct Setup {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// A listener cannot be opened.
-    #[error("[{table}] listen = \"{address}\": {error}; choose another address or stop what uses it")]
+    #[error(
+        "[{table}] listen = \"{address}\": {error}; choose another address or stop what uses it"
+    )]
     Listen {
         /// The table of the configuration.
         table: &'static str,
@@ -82,7 +84,15 @@ pub struct RunningNode {
 
 /// Starts a node; its listeners are open when it returns.
 pub async fn start(setup: Setup) -> Result<RunningNode, StartError> {
-    let Setup { config, identity, network_key, embedded, state_dir, read_config, config_path } = setup;
+    let Setup {
+        config,
+        identity,
+        network_key,
+        embedded,
+        state_dir,
+        read_config,
+        config_path,
+    } = setup;
     let runtime = tokio::runtime::Handle::current();
     let own_name = identity.name();
     let config = Arc::new(config);
@@ -98,13 +108,19 @@ pub async fn start(setup: Setup) -> Result<RunningNode, StartError> {
         let name = identity.name();
         let loopback = bind("embedded", "127.0.0.1:0").await?;
         note(&mut listeners, &own_listeners, "embedded", &loopback);
-        endpoints.push(Endpoint { address: local_address(&loopback), pinned: Some(name) });
+        endpoints.push(Endpoint {
+            address: local_address(&loopback),
+            pinned: Some(name),
+        });
         let part = Part::start(PartSetup {
             identity,
             config: Arc::clone(&config),
             network_key: network_key.clone(),
             acl: Some(table.acl(own_name)),
-            links: Links { listeners: vec![loopback], endpoints: Vec::new() },
+            links: Links {
+                listeners: vec![loopback],
+                endpoints: Vec::new(),
+            },
             policy: Policy::only(own_name),
             own_listeners: own_listeners.clone(),
             routing: Arc::clone(&routing),
@@ -124,13 +140,24 @@ pub async fn start(setup: Setup) -> Result<RunningNode, StartError> {
         config: Arc::clone(&config),
         network_key: network_key.clone(),
         acl: config.forwarder.clone(),
-        links: Links { listeners: link_listeners, endpoints },
+        links: Links {
+            listeners: link_listeners,
+            endpoints,
+        },
         policy: Policy::of(&config, network_key.is_some(), embedded_name),
         own_listeners: own_listeners.clone(),
         routing: Arc::clone(&routing),
         state_dir,
     })?;
-    start_front_ends(&config, &routing, &own, &front_ends, &own_listeners, &mut listeners).await?;
+    start_front_ends(
+        &config,
+        &routing,
+        &own,
+        &front_ends,
+        &own_listeners,
+        &mut listeners,
+    )
+    .await?;
     let handle = Arc::new(Handle::new(
         routing,
         own.control(),
@@ -138,7 +165,13 @@ pub async fn start(setup: Setup) -> Result<RunningNode, StartError> {
         listeners.clone(),
         (config_path, read_config),
     ));
-    Ok(RunningNode { handle, own, embedded: embedded_part, front_ends, listeners })
+    Ok(RunningNode {
+        handle,
+        own,
+        embedded: embedded_part,
+        front_ends,
+        listeners,
+    })
 }
 
 fn endpoints(config: &Config) -> Vec<Endpoint> {
@@ -158,7 +191,13 @@ async fn start_front_ends(
     listeners: &mut Vec<String>,
 ) -> Result<(), StartError> {
     let users = (!config.proxy.users.is_empty()).then(|| {
-        Users::new(config.proxy.users.iter().map(|(name, secret)| (name.as_str(), secret.expose())))
+        Users::new(
+            config
+                .proxy
+                .users
+                .iter()
+                .map(|(name, secret)| (name.as_str(), secret.expose())),
+        )
     });
     let router: Arc<dyn crate::proxy::Router> = Arc::<Routing>::clone(routing);
     let gate = own.inlets().connections.clone();
@@ -174,21 +213,31 @@ async fn start_front_ends(
         let routing = Arc::clone(routing);
         let target: Target = forward.target.clone();
         let via = move || routing.forward(index);
-        tasks.spawn(serve_forward(listener, via, target, gate.clone(), tasks.stopping()));
+        tasks.spawn(serve_forward(
+            listener,
+            via,
+            target,
+            gate.clone(),
+            tasks.stopping(),
+        ));
     }
     Ok(())
 }
 
 async fn bind(table: &'static str, address: &str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| StartError::Listen {
-        table,
-        address: address.to_owned(),
-        error,
-    })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Listen {
+            table,
+            address: address.to_owned(),
+            error,
+        })
 }
 
 fn local_address(listener: &TcpListener) -> String {
-    listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string())
+    listener
+        .local_addr()
+        .map_or_else(|_| String::new(), |address| address.to_string())
 }
 
 fn note(listeners: &mut Vec<String>, own: &OwnListeners, kind: &str, listener: &TcpListener) {
@@ -237,13 +286,21 @@ impl Hurry {
     /// A dialer's own wake-up.
     fn one(&self) -> Arc<Notify> {
         let notify = Arc::new(Notify::new());
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(Arc::clone(&notify));
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(Arc::clone(&notify));
         notify
     }
 
     /// Wakes all.
     fn all(&self) {
-        for notify in self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
+        for notify in self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .iter()
+        {
             notify.notify_one();
         }
     }

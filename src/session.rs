@@ -43,8 +43,8 @@ use crate::srm::ranges::Ranges;
 use crate::srm::resume::{Reason, Resume, Setup};
 use crate::srm::rtt::Rtt;
 use crate::ssm::epoch::Epochs;
-use crate::ssm::schedule::{Pair, Side};
 use crate::ssm::established::Established;
+use crate::ssm::schedule::{Pair, Side};
 use crate::ssm::suite::Suite;
 use crate::time::Time;
 use crate::wire::frame::ChannelId;
@@ -81,7 +81,12 @@ struct PairState {
 
 impl PairState {
     fn new(pair: Pair) -> Self {
-        Self { pair, acks: Acks::default(), flight: Flight::default(), highest: None }
+        Self {
+            pair,
+            acks: Acks::default(),
+            flight: Flight::default(),
+            highest: None,
+        }
     }
 }
 
@@ -143,7 +148,12 @@ pub struct Session {
 impl Session {
     /// The session behind a finished handshake. The responder's is not confirmed until the first
     /// packet opens (R-H4).
-    pub fn new(established: &Established, options: Options, random: &mut Random, now: Time) -> Self {
+    pub fn new(
+        established: &Established,
+        options: Options,
+        random: &mut Random,
+        now: Time,
+    ) -> Self {
         let side = established.side;
         let setup = Setup {
             side,
@@ -278,10 +288,14 @@ impl Session {
     }
 
     fn pair_state(&mut self, pair: Pair) -> &mut PairState {
-        let at = self.pairs.iter().position(|state| state.pair == pair).unwrap_or_else(|| {
-            self.pairs.push_back(PairState::new(pair));
-            self.pairs.len() - 1
-        });
+        let at = self
+            .pairs
+            .iter()
+            .position(|state| state.pair == pair)
+            .unwrap_or_else(|| {
+                self.pairs.push_back(PairState::new(pair));
+                self.pairs.len() - 1
+            });
         // The position was just found or made.
         &mut self.pairs[at]
     }

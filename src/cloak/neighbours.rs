@@ -39,7 +39,10 @@ pub struct Neighbours {
 impl Neighbours {
     /// The table of the node called `own`.
     pub fn new(own: Name) -> Self {
-        Self { own: own.tag(), links: BTreeMap::new() }
+        Self {
+            own: own.tag(),
+            links: BTreeMap::new(),
+        }
     }
 
     /// A link came up. It is preferred from here on: a second link to a neighbour is made only when
@@ -50,7 +53,9 @@ impl Neighbours {
 
     /// A link is gone. True when it was the neighbour's preferred one.
     pub fn remove(&mut self, neighbour: Name, link: Link) -> bool {
-        let Some(links) = self.links.get_mut(&neighbour.tag()) else { return false };
+        let Some(links) = self.links.get_mut(&neighbour.tag()) else {
+            return false;
+        };
         let preferred = links.last() == Some(&link);
         links.retain(|known| *known != link);
         if links.is_empty() {
@@ -71,11 +76,11 @@ impl Neighbours {
 
     /// Prefers another link to the same neighbour, such as the one that answered last.
     pub fn prefer(&mut self, neighbour: Name, link: Link) {
-        if let Some(links) = self.links.get_mut(&neighbour.tag()) {
-            if let Some(at) = links.iter().position(|known| *known == link) {
-                let link = links.remove(at);
-                links.push(link);
-            }
+        if let Some(links) = self.links.get_mut(&neighbour.tag())
+            && let Some(at) = links.iter().position(|known| *known == link)
+        {
+            let link = links.remove(at);
+            links.push(link);
         }
     }
 

@@ -75,14 +75,21 @@ impl Core {
             }
             return;
         }
-        known.attempt =
-            Some(Attempt { state: None, asked, index: 0, pause: HANDSHAKE_RETRY.0, due_at: now });
+        known.attempt = Some(Attempt {
+            state: None,
+            asked,
+            index: 0,
+            pause: HANDSHAKE_RETRY.0,
+            due_at: now,
+        });
         self.try_handshake(peer, now);
     }
 
     /// Asks the peer of a session whether it still has its state (rule 19 of `resume.md`).
     pub(super) fn check_state(&mut self, number: u32, now: Time) {
-        let Some(peer) = self.sessions.get(&number).map(|entry| entry.session.peer()) else { return };
+        let Some(peer) = self.sessions.get(&number).map(|entry| entry.session.peer()) else {
+            return;
+        };
         if self.neighbours.preferred(peer.tag()).is_some() {
             self.start_handshake(peer, Some(number), now);
         }
@@ -92,11 +99,18 @@ impl Core {
         let due: Vec<Name> = self
             .peers
             .iter()
-            .filter(|(_, peer)| peer.attempt.as_ref().is_some_and(|attempt| attempt.due_at <= now))
+            .filter(|(_, peer)| {
+                peer.attempt
+                    .as_ref()
+                    .is_some_and(|attempt| attempt.due_at <= now)
+            })
             .map(|(name, _)| *name)
             .collect();
         for peer in due {
-            let asked = self.peers.get(&peer).and_then(|known| known.attempt.as_ref()?.asked);
+            let asked = self
+                .peers
+                .get(&peer)
+                .and_then(|known| known.attempt.as_ref()?.asked);
             let linked = self.neighbours.preferred(peer.tag()).is_some();
             if linked && (asked.is_some() || self.is_wanted(peer)) {
                 self.try_handshake(peer, now);
@@ -109,7 +123,9 @@ impl Core {
 
     /// Sends a Hello with fresh ephemerals (R-H9).
     fn try_handshake(&mut self, peer: Name, now: Time) {
-        let Some(known) = self.peers.get_mut(&peer) else { return };
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return;
+        };
         let (Some(attempt), Some(static_public)) = (&mut known.attempt, known.static_public) else {
             return;
         };
@@ -121,7 +137,10 @@ impl Core {
             port: 0,
             asked: asked.map(|entry| entry.session.sess_id()),
         };
-        let keys = PeerKeys { name: peer, static_public };
+        let keys = PeerKeys {
+            name: peer,
+            static_public,
+        };
         let jitter = Duration::from_millis(self.random.below(50));
         attempt.due_at = now + attempt.pause + jitter;
         attempt.pause = (attempt.pause * 2).min(HANDSHAKE_RETRY.1);
@@ -137,7 +156,9 @@ impl Core {
 
     /// Takes a message that travels outside packets.
     pub(super) fn signal(&mut self, link: LinkNumber, route: &Route, message: &[u8], now: Time) {
-        let Some(kind) = message.first().copied().and_then(Kind::from_code) else { return };
+        let Some(kind) = message.first().copied().and_then(Kind::from_code) else {
+            return;
+        };
         match kind {
             Kind::HelloA => self.hello_a(link, route, message, now),
             Kind::HelloB => self.hello_b(message, now),
@@ -148,8 +169,12 @@ impl Core {
 
     fn re_hello(&mut self, message: &[u8], now: Time) {
         let mut reader = Reader::new(message);
-        let (Ok(_), Ok(index)) = (reader.u8(), reader.u64()) else { return };
-        let Some(number) = self.by_index.get(&index).copied() else { return };
+        let (Ok(_), Ok(index)) = (reader.u8(), reader.u64()) else {
+            return;
+        };
+        let Some(number) = self.by_index.get(&index).copied() else {
+            return;
+        };
         if let Some(entry) = self.sessions.get_mut(&number) {
             entry.session.handle_re_hello(reader.rest(), now);
             self.touched.insert(number);
@@ -157,8 +182,13 @@ impl Core {
     }
 
     fn hello_a(&mut self, link: LinkNumber, route: &Route, message: &[u8], now: Time) {
-        let Some(neighbour) = self.links.get(&link).map(|link| link.peer) else { return };
-        let passes = self.peers.get_mut(&neighbour).is_some_and(|known| known.bucket.pass(now));
+        let Some(neighbour) = self.links.get(&link).map(|link| link.peer) else {
+            return;
+        };
+        let passes = self
+            .peers
+            .get_mut(&neighbour)
+            .is_some_and(|known| known.bucket.pass(now));
         if !passes {
             return;
         }
@@ -168,25 +198,39 @@ impl Core {
         let received = responder.read(message, calendar, &serial, &mut self.random);
         let Ok(received) = received else { return };
         let peer = received.peer();
-        if route.from != peer.tag() || self.loses_crossing(peer) || self.is_replay(peer, &received) {
+        if route.from != peer.tag() || self.loses_crossing(peer) || self.is_replay(peer, &received)
+        {
             return;
         }
         let known = self.peers.entry(peer).or_default();
         known.attempt = None;
         known.serial = Some(received.certificate().certificate().terms.serial);
         let asked_known = received.asked().map(|asked| {
-            self.sessions.values().any(|entry| {
-                entry.session.peer() == peer && entry.session.sess_id() == asked
-            })
+            self.sessions
+                .values()
+                .any(|entry| entry.session.peer() == peer && entry.session.sess_id() == asked)
         });
-        let Some(suite) = choose_suite(received.suites(), &self.settings.suites) else { return };
+        let Some(suite) = choose_suite(received.suites(), &self.settings.suites) else {
+            return;
+        };
         if !self.room_for_half_open(peer, now) {
             return;
         }
-        let choice = Choice { suite, index: self.random.number(), port: 0, known: asked_known };
+        let choice = Choice {
+            suite,
+            index: self.random.number(),
+            port: 0,
+            known: asked_known,
+        };
         let answered = received.answer(&self.me, choice, &mut self.random);
-        let Ok((established, hello)) = answered else { return };
-        let boot = self.links.get(&link).filter(|link| link.peer == peer).map(|link| link.boot);
+        let Ok((established, hello)) = answered else {
+            return;
+        };
+        let boot = self
+            .links
+            .get(&link)
+            .filter(|link| link.peer == peer)
+            .map(|link| link.boot);
         self.insert_session(&established, boot, now);
         self.send_signal(peer, &hello, false);
     }
@@ -194,7 +238,10 @@ impl Core {
     /// Whether our own handshake with this peer stands against its: both began at once, and the lower
     /// name's is kept (R-H10).
     fn loses_crossing(&self, peer: Name) -> bool {
-        let attempt = self.peers.get(&peer).and_then(|known| known.attempt.as_ref());
+        let attempt = self
+            .peers
+            .get(&peer)
+            .and_then(|known| known.attempt.as_ref());
         attempt.is_some_and(|attempt| attempt.state.is_some()) && self.me.name() < peer
     }
 
@@ -207,17 +254,29 @@ impl Core {
 
     fn hello_b(&mut self, message: &[u8], now: Time) {
         let mut reader = Reader::new(message);
-        let (Ok(_), Ok(_), Ok(index)) = (reader.u8(), reader.u8(), reader.u64()) else { return };
+        let (Ok(_), Ok(_), Ok(index)) = (reader.u8(), reader.u8(), reader.u64()) else {
+            return;
+        };
         let calendar = self.calendar(now);
-        let found = self
-            .peers
-            .iter_mut()
-            .find(|(_, known)| known.attempt.as_ref().is_some_and(|attempt| attempt.index == index));
+        let found = self.peers.iter_mut().find(|(_, known)| {
+            known
+                .attempt
+                .as_ref()
+                .is_some_and(|attempt| attempt.index == index)
+        });
         let Some((peer, known)) = found else { return };
         let peer = *peer;
-        let Some(state) = known.attempt.as_mut().and_then(|attempt| attempt.state.as_mut()) else { return };
+        let Some(state) = known
+            .attempt
+            .as_mut()
+            .and_then(|attempt| attempt.state.as_mut())
+        else {
+            return;
+        };
         // A message that does not open leaves the attempt as it was (R-W7).
-        let Ok(established) = state.finish(message, calendar, known.serial) else { return };
+        let Ok(established) = state.finish(message, calendar, known.serial) else {
+            return;
+        };
         known.serial = Some(established.certificate.certificate().terms.serial);
         let asked = known.attempt.take().and_then(|attempt| attempt.asked);
         let (boot, answer) = (established.peer_boot_id, established.asked_known);
@@ -247,14 +306,25 @@ impl Core {
         }
     }
 
-    fn insert_session(&mut self, established: &Established, boot: Option<[u8; 16]>, now: Time) -> u32 {
+    fn insert_session(
+        &mut self,
+        established: &Established,
+        boot: Option<[u8; 16]>,
+        now: Time,
+    ) -> u32 {
         self.next_session += 1;
         let number = self.next_session;
         let peer = established.peer();
         let options = self.settings.session.clone();
         let session = Session::new(established, options, &mut self.random, now);
         self.by_index.insert(session.local_index(), number);
-        let entry = Entry { session, boot, suspended_at: None, handshakes: 1, made_at: now };
+        let entry = Entry {
+            session,
+            boot,
+            suspended_at: None,
+            handshakes: 1,
+            made_at: now,
+        };
         self.sessions.insert(number, entry);
         self.peers.entry(peer).or_default().sessions.push(number);
         self.touched.insert(number);
@@ -270,7 +340,10 @@ impl Core {
     /// Whether another half-open session fits; makes room by dropping the oldest of its class (R-H6).
     fn room_for_half_open(&mut self, peer: Name, now: Time) -> bool {
         self.drop_half_open(now);
-        let count = self.peers.get(&peer).map_or(0, |known| known.sessions.len());
+        let count = self
+            .peers
+            .get(&peer)
+            .map_or(0, |known| known.sessions.len());
         let half_open = |entry: &&Entry| !entry.session.is_confirmed();
         let all = self.sessions.values().filter(half_open).count();
         let mine: Vec<u32> = self

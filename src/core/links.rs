@@ -11,10 +11,10 @@ use crate::link::liveness::{Due, Liveness};
 use crate::name::Name;
 use crate::session::{Arrived, Delivery, LinkEvent};
 use crate::time::Time;
+use crate::wire::codec::Reader;
 use crate::wire::frame::ChannelId;
 use crate::wire::link::{Head, Route};
 use crate::wire::packet::{HEADER_LEN, Header};
-use crate::wire::codec::Reader;
 
 /// Messages that may wait for a link to take them; the oldest goes beyond.
 const OUTBOX_MAX: usize = 256;
@@ -68,7 +68,13 @@ struct Into<'a, D> {
 
 impl<D: Deliver> Delivery for Into<'_, D> {
     fn deliver(&mut self, channel: ChannelId, bytes: &[u8]) -> usize {
-        self.to.deliver(ChannelKey { session: self.session, channel }, bytes)
+        self.to.deliver(
+            ChannelKey {
+                session: self.session,
+                channel,
+            },
+            bytes,
+        )
     }
 }
 
@@ -80,7 +86,15 @@ impl Core {
         }
         self.next_link += 1;
         let number = self.next_link;
-        let Joined { peer, static_public, boot, send_key, receive_key, dialled, endpoint } = joined;
+        let Joined {
+            peer,
+            static_public,
+            boot,
+            send_key,
+            receive_key,
+            dialled,
+            endpoint,
+        } = joined;
         let link = Link {
             peer,
             boot,
@@ -102,12 +116,22 @@ impl Core {
 
     /// A link is gone.
     pub fn link_down(&mut self, number: LinkNumber, now: Time) {
-        let Some(link) = self.links.remove(&number) else { return };
+        let Some(link) = self.links.remove(&number) else {
+            return;
+        };
         let preferred = self.neighbours.remove(link.peer, number);
         let left = self.neighbours.preferred(link.peer.tag()).is_some();
-        let event = if left { LinkEvent::Changed } else { LinkEvent::Lost };
+        let event = if left {
+            LinkEvent::Changed
+        } else {
+            LinkEvent::Lost
+        };
         if preferred {
-            for (_, entry) in self.sessions.iter_mut().filter(|(_, e)| e.session.peer() == link.peer) {
+            for (_, entry) in self
+                .sessions
+                .iter_mut()
+                .filter(|(_, e)| e.session.peer() == link.peer)
+            {
                 entry.session.link_event(event, now);
             }
         }
@@ -125,8 +149,12 @@ impl Core {
     ) -> Result<usize, LinkEnd> {
         let mut used = 0;
         while let Some(rest) = buffer.get_mut(used..).filter(|rest| !rest.is_empty()) {
-            let Some(link) = self.links.get_mut(&number) else { return Err(LinkEnd::Unknown) };
-            let Some(frame) = link.opener.open(rest)? else { break };
+            let Some(link) = self.links.get_mut(&number) else {
+                return Err(LinkEnd::Unknown);
+            };
+            let Some(frame) = link.opener.open(rest)? else {
+                break;
+            };
             used += frame.consumed;
             link.life.heard(now);
             match frame.head {
@@ -144,7 +172,14 @@ impl Core {
                 }
                 Head::Packet { route, header } => {
                     if self.neighbours.next_hop(&route) == Hop::Here {
-                        self.packet(&route, &header, frame.body, number, to, now);
+                        let marked = route.marked;
+                        let packet = Arrived {
+                            header: &header,
+                            body: frame.body,
+                            marked,
+                            path: number,
+                        };
+                        self.packet(packet, to, now);
                     }
                 }
             }
@@ -153,22 +188,19 @@ impl Core {
         Ok(used)
     }
 
-    fn packet(
-        &mut self,
-        route: &Route,
-        header: &[u8; HEADER_LEN],
-        body: &mut [u8],
-        path: LinkNumber,
-        to: &mut impl Deliver,
-        now: Time,
-    ) {
-        let index = Header::decode(&mut Reader::new(header)).map(|header| header.index);
-        let Some(session) = index.ok().and_then(|index| self.by_index.get(&index)).copied() else {
+    fn packet(&mut self, packet: Arrived<'_>, to: &mut impl Deliver, now: Time) {
+        let index = Header::decode(&mut Reader::new(packet.header)).map(|header| header.index);
+        let Some(session) = index
+            .ok()
+            .and_then(|index| self.by_index.get(&index))
+            .copied()
+        else {
             return;
         };
         if let Some(entry) = self.sessions.get_mut(&session) {
-            let packet = Arrived { header, body, marked: route.marked, path };
-            entry.session.handle_packet(packet, now, &mut Into { session, to });
+            entry
+                .session
+                .handle_packet(packet, now, &mut Into { session, to });
             self.touched.insert(session);
         }
     }
@@ -184,7 +216,9 @@ impl Core {
         now: Time,
     ) -> Result<(), LinkEnd> {
         let own = self.name().tag();
-        let Some(link) = self.links.get_mut(&number) else { return Err(LinkEnd::Unknown) };
+        let Some(link) = self.links.get_mut(&number) else {
+            return Err(LinkEnd::Unknown);
+        };
         let peer = link.peer;
         while let Some(message) = link.outbox.pop_front() {
             link.write(&message, out)?;
@@ -193,7 +227,11 @@ impl Core {
             return Ok(());
         }
         let route = Route::neighbour(own, peer.tag());
-        let sessions = self.peers.get(&peer).map_or(&[][..], |known| &known.sessions).to_vec();
+        let sessions = self
+            .peers
+            .get(&peer)
+            .map_or(&[][..], |known| &known.sessions)
+            .to_vec();
         let mut idle = 0;
         for session in sessions.iter().cycle() {
             if out.len() >= fill || idle >= sessions.len() {
@@ -207,7 +245,10 @@ impl Core {
                 idle += 1;
                 continue;
             }
-            let head = Head::Packet { route: route.clone(), header: [0; HEADER_LEN] };
+            let head = Head::Packet {
+                route: route.clone(),
+                header: [0; HEADER_LEN],
+            };
             let frame = OpenFrame::begin(&head, out);
             match entry.session.poll_packet(plain_max, number, out, now) {
                 Some(sealed) => {
@@ -227,12 +268,17 @@ impl Core {
 
     /// Whether [`Self::pull`] has something for this link.
     pub fn link_wants_to_send(&self, number: LinkNumber, now: Time) -> bool {
-        let Some(link) = self.links.get(&number) else { return false };
+        let Some(link) = self.links.get(&number) else {
+            return false;
+        };
         if !link.outbox.is_empty() {
             return true;
         }
         let preferred = self.neighbours.preferred(link.peer.tag()) == Some(number);
-        let sessions = self.peers.get(&link.peer).map_or(&[][..], |known| &known.sessions);
+        let sessions = self
+            .peers
+            .get(&link.peer)
+            .map_or(&[][..], |known| &known.sessions);
         preferred
             && sessions
                 .iter()
@@ -256,7 +302,11 @@ impl Core {
             return;
         }
         let all = self.neighbours.all(peer.tag());
-        let from = if everywhere { 0 } else { all.len().saturating_sub(1) };
+        let from = if everywhere {
+            0
+        } else {
+            all.len().saturating_sub(1)
+        };
         let chosen: Vec<LinkNumber> = all.get(from..).unwrap_or_default().to_vec();
         let route = Route::neighbour(self.name().tag(), peer.tag());
         for number in chosen {
@@ -302,7 +352,11 @@ impl Core {
     }
 
     pub(super) fn links_due_at(&self) -> Time {
-        self.links.values().map(|link| link.life.due_at()).min().unwrap_or(Time::NEVER)
+        self.links
+            .values()
+            .map(|link| link.life.due_at())
+            .min()
+            .unwrap_or(Time::NEVER)
     }
 }
 
@@ -325,7 +379,10 @@ impl Link {
         let head = match message {
             Message::Ping(id) => Head::Ping(*id),
             Message::Pong(id) => Head::Pong(*id),
-            Message::Signal(route, bytes) => Head::Signal { route: route.clone(), message: bytes },
+            Message::Signal(route, bytes) => Head::Signal {
+                route: route.clone(),
+                message: bytes,
+            },
             Message::Goodbye => Head::Goodbye,
         };
         Ok(self.sealer.seal(&head, out)?)

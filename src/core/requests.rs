@@ -1,7 +1,7 @@
 //! Requests for channels: which peer carries them, and waiting for a path.
 
-use crate::core::event::{ChannelKey, Event, Ticket};
 use crate::core::Core;
+use crate::core::event::{ChannelKey, Event, Ticket};
 use crate::name::Name;
 use crate::time::Time;
 use crate::wire::failure::OpenFailure;
@@ -34,11 +34,18 @@ impl Core {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         if self.requests.len() >= REQUESTS_MAX {
-            self.events.push_back(Event::Unassigned(ticket, OpenFailure::Limit));
+            self.events
+                .push_back(Event::Unassigned(ticket, OpenFailure::Limit));
             return ticket;
         }
         let deadline = now + self.settings.open_timeout;
-        let request = Request { ticket, via, target, port, deadline };
+        let request = Request {
+            ticket,
+            via,
+            target,
+            port,
+            deadline,
+        };
         if let Some(request) = self.try_assign(request, now) {
             if let Some(first) = request.via.first() {
                 self.events.push_back(Event::WantLink(*first));
@@ -58,16 +65,27 @@ impl Core {
     fn try_assign(&mut self, request: Request, now: Time) -> Option<Request> {
         for via in &request.via {
             if let Some(number) = self.live_session(*via) {
-                let Some(entry) = self.sessions.get_mut(&number) else { continue };
+                let Some(entry) = self.sessions.get_mut(&number) else {
+                    continue;
+                };
                 let event = match entry.session.open(request.target, request.port, now) {
-                    Ok(channel) => Event::Assigned(request.ticket, ChannelKey { session: number, channel }),
+                    Ok(channel) => Event::Assigned(
+                        request.ticket,
+                        ChannelKey {
+                            session: number,
+                            channel,
+                        },
+                    ),
                     Err(failure) => Event::Unassigned(request.ticket, failure),
                 };
                 self.touched.insert(number);
                 self.events.push_back(event);
                 return None;
             }
-            let has_session = self.peers.get(via).is_some_and(|peer| !peer.sessions.is_empty());
+            let has_session = self
+                .peers
+                .get(via)
+                .is_some_and(|peer| !peer.sessions.is_empty());
             let linked = self.neighbours.preferred(via.tag()).is_some();
             if linked && !has_session {
                 self.start_handshake(*via, None, now);
@@ -91,7 +109,8 @@ impl Core {
     pub(super) fn poll_requests(&mut self, now: Time) {
         for request in std::mem::take(&mut self.requests) {
             if request.deadline <= now {
-                self.events.push_back(Event::Unassigned(request.ticket, OpenFailure::NoPath));
+                self.events
+                    .push_back(Event::Unassigned(request.ticket, OpenFailure::NoPath));
             } else if let Some(request) = self.try_assign(request, now) {
                 self.requests.push(request);
             }
@@ -100,7 +119,9 @@ impl Core {
 
     /// Whether requests wait for this peer.
     pub fn is_wanted(&self, peer: Name) -> bool {
-        self.requests.iter().any(|request| request.via.contains(&peer))
+        self.requests
+            .iter()
+            .any(|request| request.via.contains(&peer))
             || self.sessions.values().any(|entry| {
                 entry.session.peer() == peer && entry.session.channels().next().is_some()
             })
@@ -108,7 +129,9 @@ impl Core {
 
     /// Answers an incoming channel.
     pub fn answer(&mut self, key: ChannelKey, result: Result<(), OpenFailure>, now: Time) {
-        let Some(entry) = self.sessions.get_mut(&key.session) else { return };
+        let Some(entry) = self.sessions.get_mut(&key.session) else {
+            return;
+        };
         match result {
             Ok(()) => entry.session.accept(key.channel),
             Err(failure) => entry.session.refuse(key.channel, failure),
@@ -120,12 +143,16 @@ impl Core {
     /// Whether a channel still exists.
     pub fn has_channel(&self, key: ChannelKey) -> bool {
         let ChannelKey { session, channel } = key;
-        self.sessions.get(&session).is_some_and(|entry| entry.session.channel(channel).is_some())
+        self.sessions
+            .get(&session)
+            .is_some_and(|entry| entry.session.channel(channel).is_some())
     }
 
     /// Ids of a session's channels.
     pub fn channel_ids(&self, session: u32) -> Vec<ChannelId> {
         let entry = self.sessions.get(&session);
-        entry.map(|entry| entry.session.channels().map(|(id, _)| id).collect()).unwrap_or_default()
+        entry
+            .map(|entry| entry.session.channels().map(|(id, _)| id).collect())
+            .unwrap_or_default()
     }
 }

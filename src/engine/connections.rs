@@ -22,7 +22,14 @@ pub(super) struct Waiting {
 impl Loop {
     /// An application's connection arrived.
     pub(super) fn local(&self, local: LocalConnection) {
-        let LocalConnection { stream, early, port, via, target, answer } = local;
+        let LocalConnection {
+            stream,
+            early,
+            port,
+            via,
+            target,
+            answer,
+        } = local;
         let stream = match Stream::register(stream) {
             Ok(stream) => stream,
             Err(error) => {
@@ -31,13 +38,28 @@ impl Loop {
             }
         };
         // Events are handed out after the call, so the ticket is known before its answer comes.
-        let ticket = self.shell.with(|core, now| core.request(via, target, port, now));
-        self.waiting.borrow_mut().insert(ticket, Waiting { stream, early, answer });
+        let ticket = self
+            .shell
+            .with(|core, now| core.request(via, target, port, now));
+        self.waiting.borrow_mut().insert(
+            ticket,
+            Waiting {
+                stream,
+                early,
+                answer,
+            },
+        );
     }
 
     pub(super) fn assigned(self: &Rc<Self>, ticket: Ticket, key: ChannelKey) {
-        let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) else { return };
-        let Waiting { stream, early, answer } = waiting;
+        let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) else {
+            return;
+        };
+        let Waiting {
+            stream,
+            early,
+            answer,
+        } = waiting;
         let phase = self.shell.with(|core, _| {
             let session = core.session(key.session)?;
             session.channel(key.channel).map(Channel::phase)
@@ -50,7 +72,14 @@ impl Loop {
         self.start_pump(key, stream, fate, early, answer);
     }
 
-    fn start_pump(&self, key: ChannelKey, stream: Stream, fate: Fate, early: Vec<u8>, answer: Answer) {
+    fn start_pump(
+        &self,
+        key: ChannelKey,
+        stream: Stream,
+        fate: Fate,
+        early: Vec<u8>,
+        answer: Answer,
+    ) {
         let connection = Arc::new(Connection::new(stream, fate));
         self.shell.table().insert(key, Arc::clone(&connection));
         let pump = Pump::new(Rc::clone(&self.shell), connection, key, early);
@@ -61,7 +90,9 @@ impl Loop {
 
     /// No path was found for an application's connection.
     pub(super) fn unassigned(&self, ticket: Ticket, why: OpenFailure) {
-        let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) else { return };
+        let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) else {
+            return;
+        };
         match waiting.answer {
             Answer::Silent => waiting.stream.reset_on_close(),
             Answer::Bytes { failure, .. } => {
@@ -98,7 +129,8 @@ impl Loop {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a service's connection cannot be watched");
-                self.shell.with(|core, now| core.answer(key, Err(OpenFailure::Limit), now));
+                self.shell
+                    .with(|core, now| core.answer(key, Err(OpenFailure::Limit), now));
                 ended(Moved::default());
                 return;
             }
@@ -107,6 +139,8 @@ impl Loop {
         self.shell.table().insert(key, Arc::clone(&connection));
         self.shell.with(|core, now| core.answer(key, Ok(()), now));
         let pump = Pump::new(Rc::clone(&self.shell), connection, key, Vec::new());
-        drop(tokio::task::spawn_local(async move { ended(pump.run(Answer::Silent).await) }));
+        drop(tokio::task::spawn_local(async move {
+            ended(pump.run(Answer::Silent).await)
+        }));
     }
 }

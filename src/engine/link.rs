@@ -58,15 +58,26 @@ impl Loop {
                 broken = read(&own.shell, number, &stream) => broken,
                 broken = write(&own.shell, number, &stream, &notify) => broken,
             };
-            let reason = broken.err().map_or_else(String::new, |error| error.to_string());
+            let reason = broken
+                .err()
+                .map_or_else(String::new, |error| error.to_string());
             own.end_link(number, &reason);
         });
-        self.links.borrow_mut().insert(number, RunningLink { task, health, label });
+        self.links.borrow_mut().insert(
+            number,
+            RunningLink {
+                task,
+                health,
+                label,
+            },
+        );
     }
 
     /// Ends a link, if it still runs.
     pub(super) fn end_link(&self, number: Link, reason: &str) {
-        let Some(running) = self.links.borrow_mut().remove(&number) else { return };
+        let Some(running) = self.links.borrow_mut().remove(&number) else {
+            return;
+        };
         self.shell.remove_link(number);
         self.shell.with(|core, now| core.link_down(number, now));
         tracing::info!(link = running.label, reason, "link down");
@@ -96,7 +107,12 @@ async fn read(shell: &Shell, number: Link, stream: &TcpStream) -> Result<(), Bro
     }
 }
 
-async fn write(shell: &Shell, number: Link, stream: &TcpStream, wake: &Notify) -> Result<(), Broken> {
+async fn write(
+    shell: &Shell,
+    number: Link,
+    stream: &TcpStream,
+    wake: &Notify,
+) -> Result<(), Broken> {
     let mut buffer = Vec::new();
     let mut written = 0;
     loop {
@@ -105,7 +121,9 @@ async fn write(shell: &Shell, number: Link, stream: &TcpStream, wake: &Notify) -
             written = 0;
             // The backlog below is short (TCP_NOTSENT_LOWAT), so what is sealed here leaves soon.
             stream.writable().await?;
-            shell.with(|core, now| core.pull(number, &mut buffer, LINK_TURN, PACKET_PLAIN_MAX, now))?;
+            shell.with(|core, now| {
+                core.pull(number, &mut buffer, LINK_TURN, PACKET_PLAIN_MAX, now)
+            })?;
             if buffer.is_empty() {
                 buffer = Vec::new();
                 wake.notified().await;

@@ -229,7 +229,10 @@ mod tests {
             opens_per_s: Some(1),
         };
         let slot = usage.open(name(1), quota, at(0)).unwrap();
-        assert_eq!(usage.open(name(1), quota, at(999)).unwrap_err(), OpenFailure::Limit);
+        assert_eq!(
+            usage.open(name(1), quota, at(999)).unwrap_err(),
+            OpenFailure::Limit
+        );
         let again = usage.open(name(1), quota, at(1000)).unwrap();
         drop((slot, again));
         assert_eq!(usage.0.lock().unwrap()[&name(1)].channels, 0);

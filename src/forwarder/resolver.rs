@@ -117,7 +117,10 @@ impl fmt::Debug for Resolver {
 }
 
 fn ask_the_system(name: &str) -> io::Result<Vec<IpAddr>> {
-    Ok((name, 0).to_socket_addrs()?.map(|found| found.ip()).collect())
+    Ok((name, 0)
+        .to_socket_addrs()?
+        .map(|found| found.ip())
+        .collect())
 }
 
 /// Alternates the families, beginning with that of the first address (RFC 8305, section 4).
@@ -194,7 +197,10 @@ mod tests {
         let ask = async |resolver: Resolver| resolver.resolve(name(1), &host()).await;
         let unknown = Err(OpenFailure::UnknownName);
         assert_eq!(ask(answering(|| Ok(Vec::new()))).await, unknown);
-        assert_eq!(ask(answering(|| Err(io::Error::other("NXDOMAIN")))).await, unknown);
+        assert_eq!(
+            ask(answering(|| Err(io::Error::other("NXDOMAIN")))).await,
+            unknown
+        );
         let full = answering(|| Err(rustix::io::Errno::MFILE.into()));
         assert_eq!(ask(full).await, Err(OpenFailure::Limit));
     }

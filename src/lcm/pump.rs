@@ -46,7 +46,11 @@ pub struct Moved {
 
 impl Default for Moved {
     fn default() -> Self {
-        Self { from_local: 0, to_local: 0, ending: Ending::Cut }
+        Self {
+            from_local: 0,
+            to_local: 0,
+            ending: Ending::Cut,
+        }
     }
 }
 
@@ -127,7 +131,11 @@ impl Pump {
             let _gone = ended.send(ending);
         }
         let to_local = self.to_local + self.connection.delivered();
-        Moved { from_local: self.from_local, to_local, ending }
+        Moved {
+            from_local: self.from_local,
+            to_local,
+            ending,
+        }
     }
 
     fn finish(&self, stop: &Stop) -> Ending {
@@ -226,7 +234,9 @@ impl Pump {
             }
             let stream = &self.connection.stream;
             let moved = self.shell.with(|core, now| {
-                let Some(session) = core.session(key.session) else { return Ok(None) };
+                let Some(session) = core.session(key.session) else {
+                    return Ok(None);
+                };
                 let space = session.space(key.channel, now);
                 if space.is_empty() {
                     return Ok(None);
@@ -281,10 +291,16 @@ impl Pump {
         while *turn < PUMP_TURN {
             let stream = &self.connection.stream;
             let waits = self.shell.with(|core, now| {
-                let Some(session) = core.session(key.session) else { return Ok(Waits::Nothing) };
+                let Some(session) = core.session(key.session) else {
+                    return Ok(Waits::Nothing);
+                };
                 let (first, second) = session.waiting(key.channel);
                 if first.is_empty() {
-                    return Ok(if session.is_read_out(key.channel) { Waits::End } else { Waits::Nothing });
+                    return Ok(if session.is_read_out(key.channel) {
+                        Waits::End
+                    } else {
+                        Waits::Nothing
+                    });
                 }
                 let count = match stream.try_write(first) {
                     Ok(count) if count == first.len() && !second.is_empty() => {
@@ -323,4 +339,3 @@ enum Waits {
     Some(usize),
     End,
 }
-

@@ -67,7 +67,12 @@ impl Stream {
                 Self::Tcp(stream) => stream.ready(Interest::ERROR).await,
                 Self::Unix(stream) => stream.ready(Interest::ERROR).await,
             };
-            if ready.is_err() || self.socket().take_error().map_or(true, |error| error.is_some()) {
+            if ready.is_err()
+                || self
+                    .socket()
+                    .take_error()
+                    .map_or(true, |error| error.is_some())
+            {
                 return;
             }
             // Readiness without an error stays set; nothing more will be told.

@@ -72,7 +72,10 @@ impl Connection {
     /// Remembers whom to wake.
     pub fn register(&self, cx: &Context<'_>) {
         let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+        if !waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
             *waker = Some(cx.waker().clone());
         }
     }
@@ -135,6 +138,8 @@ impl Table {
 
 impl crate::core::Deliver for Table {
     fn deliver(&mut self, key: ChannelKey, bytes: &[u8]) -> usize {
-        self.0.get(&key).map_or(0, |connection| connection.offer(bytes))
+        self.0
+            .get(&key)
+            .map_or(0, |connection| connection.offer(bytes))
     }
 }

@@ -106,7 +106,7 @@ impl FrameSealer {
         &mut self,
         open: OpenFrame,
         header: Option<[u8; HEADER_LEN]>,
-        out: &mut Vec<u8>,
+        out: &mut [u8],
     ) -> Result<(), FrameError> {
         let lengths = Lengths {
             head: open.head,

@@ -16,7 +16,9 @@ impl Clock {
     /// A clock that starts at this moment.
     #[expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 
     /// Time since the start.

@@ -17,7 +17,10 @@ pub struct Tasks {
 impl Tasks {
     /// Tasks on `runtime`.
     pub fn new(runtime: Handle) -> Self {
-        Self { runtime, stop: Arc::new(watch::channel(false).0) }
+        Self {
+            runtime,
+            stop: Arc::new(watch::channel(false).0),
+        }
     }
 
     /// Runs `task` until it ends or all are stopped; it may be dropped at any await.

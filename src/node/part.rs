@@ -63,7 +63,12 @@ impl Policy {
         let mut names: BTreeSet<Name> = match &config.network.allow {
             Allow::Names(names) => names.iter().copied().collect(),
             Allow::Auto if has_key => return Self::Key,
-            Allow::Auto => config.link.peers.iter().filter_map(|peer| peer.name).collect(),
+            Allow::Auto => config
+                .link
+                .peers
+                .iter()
+                .filter_map(|peer| peer.name)
+                .collect(),
         };
         names.extend(embedded);
         Self::Names(names)
@@ -132,7 +137,12 @@ impl Part {
         let wake = hurry.clone();
         let routing = Arc::clone(&setup.routing);
         let surroundings = Surroundings {
-            serve: serve(forwarder.clone(), inlets.clone(), Arc::clone(&served), tasks.clone()),
+            serve: serve(
+                forwarder.clone(),
+                inlets.clone(),
+                Arc::clone(&served),
+                tasks.clone(),
+            ),
             want: Box::new(move |_| wake.all()),
             show: Box::new(move |name| routing.show(name)),
         };
@@ -151,8 +161,18 @@ impl Part {
             };
             tasks.spawn(dialer.run(random.fork()));
         }
-        let control = PartControl { inlets, forwarder, served, budget, joiner };
-        Ok(Self { engine, tasks, control })
+        let control = PartControl {
+            inlets,
+            forwarder,
+            served,
+            budget,
+            joiner,
+        };
+        Ok(Self {
+            engine,
+            tasks,
+            control,
+        })
     }
 
     pub(super) const fn inlets(&self) -> &Inlets {
@@ -193,14 +213,24 @@ fn party(setup: &PartSetup, random: &mut Random) -> LocalParty {
     };
     let identity = Identity::from_seed(&setup.identity.seed());
     let overlay = OverlayId::of(&setup.config.network.id);
-    LocalParty::new(identity, StaticKey::generate(random), terms, random.bytes(), overlay)
+    LocalParty::new(
+        identity,
+        StaticKey::generate(random),
+        terms,
+        random.bytes(),
+        overlay,
+    )
 }
 
 /// A serial above every one of this name before: the time, or one more than the last if the clock was
 /// set back. What cannot be remembered is only logged (R-G4).
 fn serial(state_dir: Option<&Path>, now: u64) -> u64 {
-    let Some(path) = state_dir.map(|dir| dir.join("serial")) else { return now };
-    let last = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let Some(path) = state_dir.map(|dir| dir.join("serial")) else {
+        return now;
+    };
+    let last = std::fs::read_to_string(&path)
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
     let serial = last.map_or(now, |last| now.max(last.saturating_add(1)));
     if let Err(error) = std::fs::write(&path, format!("{serial}\n")) {
         tracing::warn!(path = %path.display(), %error, "state cannot be written");
@@ -218,7 +248,10 @@ fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>) -> Settin
     Settings {
         suites,
         session: Options {
-            acks: AckPolicy { every: session.ack_every, delay: session.ack_delay },
+            acks: AckPolicy {
+                every: session.ack_every,
+                delay: session.ack_delay,
+            },
             budget,
             max_suspend: session.max_suspend,
             max_j: session.max_j,
@@ -240,7 +273,8 @@ const fn suite(name: SuiteName) -> Suite {
 fn fast_aes() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
+        std::arch::is_x86_feature_detected!("aes")
+            && std::arch::is_x86_feature_detected!("pclmulqdq")
     }
     #[cfg(target_arch = "aarch64")]
     {
@@ -253,7 +287,12 @@ fn fast_aes() -> bool {
 }
 
 /// Connects services for incoming channels.
-fn serve(forwarder: Forwarder, inlets: Inlets, served: ServedChannels, tasks: Tasks) -> crate::engine::Serve {
+fn serve(
+    forwarder: Forwarder,
+    inlets: Inlets,
+    served: ServedChannels,
+    tasks: Tasks,
+) -> crate::engine::Serve {
     Box::new(move |key, peer, target| {
         let (forwarder, inlets, served) = (forwarder.clone(), inlets.clone(), Arc::clone(&served));
         tasks.spawn(async move {
@@ -269,14 +308,27 @@ async fn answer(inlets: &Inlets, key: ChannelKey, result: Result<Served, OpenFai
     let _stopping = inlets.commands.send(Command::Served(key, result)).await;
 }
 
-fn entered(opened: Opened, key: ChannelKey, peer: Name, target: Target, served: ServedChannels) -> Served {
-    let Opened { stream, dialled, permit } = opened;
+fn entered(
+    opened: Opened,
+    key: ChannelKey,
+    peer: Name,
+    target: Target,
+    served: ServedChannels,
+) -> Served {
+    let Opened {
+        stream,
+        dialled,
+        permit,
+    } = opened;
     served.insert(key, (peer, target, dialled));
     Served {
         stream: LocalStream::Tcp(stream),
         ended: Box::new(move |moved| {
             served.remove(&key);
-            let traffic = Traffic { to_service: moved.to_local, from_service: moved.from_local };
+            let traffic = Traffic {
+                to_service: moved.to_local,
+                from_service: moved.from_local,
+            };
             let reason = match moved.ending {
                 Ending::Clean => "closed",
                 Ending::Cut => "reset",

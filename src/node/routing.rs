@@ -20,7 +20,11 @@ pub struct Routing {
 impl Routing {
     /// The routes of a configuration.
     pub fn new(config: Arc<Config>, own: Name, embedded: Option<Name>) -> Self {
-        Self { config: RwLock::new(config), own, embedded }
+        Self {
+            config: RwLock::new(config),
+            own,
+            embedded,
+        }
     }
 
     /// The configuration in force.
@@ -61,7 +65,11 @@ impl Routing {
 
     /// Who carries the fixed forward at this place of the configuration.
     pub fn forward(&self, index: usize) -> Vec<Name> {
-        self.config().forwards.get(index).map(|forward| self.names(&forward.via)).unwrap_or_default()
+        self.config()
+            .forwards
+            .get(index)
+            .map(|forward| self.names(&forward.via))
+            .unwrap_or_default()
     }
 }
 
@@ -69,6 +77,10 @@ impl Router for Routing {
     fn choose(&self, host: &Host, port: u16) -> Result<(Vec<Name>, Target), OpenFailure> {
         let (via, target) = self.config().choose(host, port)?;
         let names = self.names(&via);
-        if names.is_empty() { Err(OpenFailure::Denied) } else { Ok((names, target)) }
+        if names.is_empty() {
+            Err(OpenFailure::Denied)
+        } else {
+            Ok((names, target))
+        }
     }
 }

@@ -46,7 +46,14 @@ impl Handle {
         listeners: Vec<String>,
         source: (PathBuf, ReadConfig),
     ) -> Self {
-        Self { routing, own, embedded, listeners, source, clock: Clock::start() }
+        Self {
+            routing,
+            own,
+            embedded,
+            listeners,
+            source,
+            clock: Clock::start(),
+        }
     }
 
     async fn view(part: &PartControl) -> Option<View> {
@@ -85,14 +92,22 @@ impl Handle {
 impl Service for Handle {
     async fn status(&self) -> Status {
         let view = Self::view(&self.own).await;
-        let (sessions, links) = view.map(|view| (view.sessions, view.links)).unwrap_or_default();
+        let (sessions, links) = view
+            .map(|view| (view.sessions, view.links))
+            .unwrap_or_default();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: self.routing.own().to_string(),
             uptime_s: self.clock.now().since(Time::ZERO).as_secs_f64(),
-            sessions: sessions.into_iter().map(|session| self.session(session)).collect(),
+            sessions: sessions
+                .into_iter()
+                .map(|session| self.session(session))
+                .collect(),
             links: links.into_iter().map(|link| self.link(link)).collect(),
-            memory: MemoryStatus { used: self.own.budget.used(), limit: self.own.budget.limit() },
+            memory: MemoryStatus {
+                used: self.own.budget.used(),
+                limit: self.own.budget.limit(),
+            },
             listeners: self.listeners.clone(),
         }
     }
@@ -101,8 +116,12 @@ impl Service for Handle {
         match what {
             Kill::Session(number) => self.ask(|reply| Command::KillSession(number, reply)).await,
             Kill::Channel { session, channel } => {
-                let key = ChannelKey { session, channel: ChannelId(channel) };
-                self.ask(|reply| Command::KillChannel(key, ResetCode::Killed, reply)).await
+                let key = ChannelKey {
+                    session,
+                    channel: ChannelId(channel),
+                };
+                self.ask(|reply| Command::KillChannel(key, ResetCode::Killed, reply))
+                    .await
             }
         }
     }
@@ -112,13 +131,20 @@ impl Service for Handle {
         let new = read(path)?;
         let fixed = self.routing.config().reload_difference(&new);
         if !fixed.is_empty() {
-            return Err(format!("{} cannot change while the node runs; restart it", fixed.join(", ")));
+            return Err(format!(
+                "{} cannot change while the node runs; restart it",
+                fixed.join(", ")
+            ));
         }
         let embedded_name = self.routing.embedded();
         let has_key = new.network.key_file.is_some();
         let policy = Policy::of(&new, has_key, embedded_name);
-        self.own.forwarder.replace_acl(new.forwarder.clone().unwrap_or_default());
-        self.own.joiner.replace_policy(Box::new(move |name| policy.allows(name)));
+        self.own
+            .forwarder
+            .replace_acl(new.forwarder.clone().unwrap_or_default());
+        self.own
+            .joiner
+            .replace_policy(Box::new(move |name| policy.allows(name)));
         if let (Some(part), Some(table)) = (&self.embedded, &new.embedded) {
             let acl: Acl = table.acl(self.routing.own());
             part.forwarder.replace_acl(acl);
@@ -143,7 +169,11 @@ impl Handle {
         if self.routing.embedded() == Some(name) {
             return Some("embedded".to_owned());
         }
-        self.routing.config().aliases.alias_of(&name).map(str::to_owned)
+        self.routing
+            .config()
+            .aliases
+            .alias_of(&name)
+            .map(str::to_owned)
     }
 
     fn session(&self, view: SessionView) -> SessionStatus {
@@ -162,7 +192,11 @@ impl Handle {
             last_answer_ms: Some(millis(view.last_answer)),
             handshakes: view.handshakes,
             resumes: view.resumes,
-            channels: view.channels.into_iter().map(|channel| shown(view.number, channel)).collect(),
+            channels: view
+                .channels
+                .into_iter()
+                .map(|channel| shown(view.number, channel))
+                .collect(),
             suite: view.suite.label().to_owned(),
             rtt_ms: view.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
         }
@@ -191,7 +225,11 @@ fn shown(session: u32, view: ChannelView) -> ChannelStatus {
         Phase::Reset(_) => "reset",
     };
     ChannelStatus {
-        id: Kill::Channel { session, channel: view.id.0 }.to_string(),
+        id: Kill::Channel {
+            session,
+            channel: view.id.0,
+        }
+        .to_string(),
         target: view.target.to_string(),
         state: state.to_owned(),
         sent: view.acknowledged + view.kept as u64,

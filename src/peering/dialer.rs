@@ -129,8 +129,13 @@ impl Dialer {
         let whole = async {
             let stream = TcpStream::connect(&self.endpoint.address).await?;
             set_link_options(&stream);
-            Ok(self.joiner.dial(stream, self.endpoint.pinned, random).await?)
+            Ok(self
+                .joiner
+                .dial(stream, self.endpoint.pinned, random)
+                .await?)
         };
-        timeout(LINK_DIAL, whole).await.map_err(|_| DialError::Timeout)?
+        timeout(LINK_DIAL, whole)
+            .await
+            .map_err(|_| DialError::Timeout)?
     }
 }

@@ -27,7 +27,9 @@ pub async fn greet(
     loop {
         let (stream, _) = accept(&listener).await;
         while guests.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         let (joiner, commands, random) = (Arc::clone(&joiner), commands.clone(), random.fork());
         guests.spawn(async move {
             welcome(stream, &joiner, &commands, random).await;
@@ -36,7 +38,12 @@ pub async fn greet(
     }
 }
 
-async fn welcome(stream: TcpStream, joiner: &Joiner, commands: &mpsc::Sender<Command>, mut random: Random) {
+async fn welcome(
+    stream: TcpStream,
+    joiner: &Joiner,
+    commands: &mpsc::Sender<Command>,
+    mut random: Random,
+) {
     set_link_options(&stream);
     let jitter = Duration::from_millis(random.below(1_000));
     let deadline = sleep(LINK_HANDSHAKE + jitter);

@@ -15,8 +15,14 @@ pub fn set_link_options(stream: &TcpStream) {
     // Each of these makes a link better; none is needed for it to work.
     let results = [
         ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
-        ("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(LINK_BACKLOG)),
-        ("TCP_USER_TIMEOUT", socket.set_tcp_user_timeout(Some(LINK_DEAD * 10))),
+        (
+            "TCP_NOTSENT_LOWAT",
+            socket.set_tcp_notsent_lowat(LINK_BACKLOG),
+        ),
+        (
+            "TCP_USER_TIMEOUT",
+            socket.set_tcp_user_timeout(Some(LINK_DEAD * 10)),
+        ),
         ("SO_KEEPALIVE", socket.set_tcp_keepalive(&keepalive)),
         ("TCP_CONGESTION", socket.set_tcp_congestion(b"bbr")),
     ];

@@ -98,7 +98,11 @@ impl Channel {
         receive: ReceiveHalf,
         now: Time,
     ) -> Self {
-        let open = if matches!(phase, Phase::Opening) { Told::Due } else { Told::Nothing };
+        let open = if matches!(phase, Phase::Opening) {
+            Told::Due
+        } else {
+            Told::Nothing
+        };
         Self {
             phase,
             target,
@@ -134,7 +138,11 @@ impl Channel {
 
     /// Bytes acknowledged by the peer, bytes kept for it, bytes the application took.
     pub fn counts(&self) -> (u64, usize, u64) {
-        (self.send.acknowledged(), self.send.kept(), self.receive.taken())
+        (
+            self.send.acknowledged(),
+            self.send.kept(),
+            self.receive.taken(),
+        )
     }
 
     /// Whether bytes of it may go into packets.

@@ -39,7 +39,9 @@ impl Session {
     /// Takes a packet. One that does not open changes nothing but a counter (R-W7); one that opens and
     /// breaks the protocol ends the session.
     pub fn handle_packet(&mut self, packet: Arrived<'_>, now: Time, to: &mut impl Delivery) {
-        let Ok(header) = Header::decode(&mut Reader::new(packet.header)) else { return };
+        let Ok(header) = Header::decode(&mut Reader::new(packet.header)) else {
+            return;
+        };
         let Some((which, pair)) = self.which(header.selector) else {
             self.stats.packets_dropped += 1;
             return;
@@ -79,7 +81,11 @@ impl Session {
 
     /// Which keys a selector means (a hint: the tag decides).
     fn which(&self, selector: [u8; 2]) -> Option<(Which, Pair)> {
-        if let Some(live) = self.epochs.live().filter(|pair| pair.selector() == selector) {
+        if let Some(live) = self
+            .epochs
+            .live()
+            .filter(|pair| pair.selector() == selector)
+        {
             return Some((Which::Live, live));
         }
         let next = self.epochs.next();
@@ -87,7 +93,15 @@ impl Session {
             .then_some((Which::Next, next))
     }
 
-    fn heard(&mut self, which: Which, pair: Pair, number: u64, survey: &Survey, path: u64, now: Time) {
+    fn heard(
+        &mut self,
+        which: Which,
+        pair: Pair,
+        number: u64,
+        survey: &Survey,
+        path: u64,
+        now: Time,
+    ) {
         self.heard_at = now;
         self.suspected = false;
         if !self.confirmed {
@@ -99,7 +113,9 @@ impl Session {
         if highest {
             state.highest = Some(number);
         }
-        let opened = self.resume.opened(&mut self.epochs, which, survey.here.as_ref(), highest);
+        let opened = self
+            .resume
+            .opened(&mut self.epochs, which, survey.here.as_ref(), highest);
         if opened.committed {
             self.committed(pair, path, now);
         }
@@ -153,23 +169,46 @@ impl Session {
     }
 
     /// Acts on the frames of a packet. False when one of them had to be refused for want of room.
-    fn frames(&mut self, plain: &[u8], now: Time, to: &mut impl Delivery) -> Result<bool, Misbehaviour> {
+    fn frames(
+        &mut self,
+        plain: &[u8],
+        now: Time,
+        to: &mut impl Delivery,
+    ) -> Result<bool, Misbehaviour> {
         let mut reader = Reader::new(plain);
         let mut taken = true;
         while !reader.is_empty() {
             match Frame::decode(&mut reader)? {
                 Frame::Padding | Frame::Ask | Frame::Here { .. } | Frame::Finished => {}
                 Frame::Ack(ack) => self.acknowledged(&ack, now)?,
-                Frame::Open { channel, permitted, target } => {
+                Frame::Open {
+                    channel,
+                    permitted,
+                    target,
+                } => {
                     self.incoming_open(channel, permitted, target, now)?;
                 }
                 Frame::Opened { channel, permitted } => self.opened(channel, permitted)?,
                 Frame::OpenFailed { channel, code } => self.open_failed(channel, code, now),
-                Frame::Data { channel, offset, fin, bytes } => {
-                    let data = Data { channel, offset, fin, bytes };
+                Frame::Data {
+                    channel,
+                    offset,
+                    fin,
+                    bytes,
+                } => {
+                    let data = Data {
+                        channel,
+                        offset,
+                        fin,
+                        bytes,
+                    };
                     taken &= self.data(&data, now, to)?;
                 }
-                Frame::Credit { channel, next, permitted } => {
+                Frame::Credit {
+                    channel,
+                    next,
+                    permitted,
+                } => {
                     self.credit(channel, next, permitted, now)?;
                 }
                 Frame::Reset { channel, code } => {
@@ -188,12 +227,18 @@ impl Session {
 
     fn acknowledged(&mut self, ack: &Ack, now: Time) -> Result<(), Misbehaviour> {
         let rtt = self.rtt_or_default();
-        let Some(state) = self.pairs.iter_mut().find(|state| state.pair.selector() == ack.selector)
+        let Some(state) = self
+            .pairs
+            .iter_mut()
+            .find(|state| state.pair.selector() == ack.selector)
         else {
             return Ok(());
         };
         let pair = state.pair;
-        let outcome = state.flight.acknowledge(ack, rtt, now).ok_or(Misbehaviour::AckOfUnsent)?;
+        let outcome = state
+            .flight
+            .acknowledge(ack, rtt, now)
+            .ok_or(Misbehaviour::AckOfUnsent)?;
         if let Some((span, delay)) = outcome.rtt {
             self.rtt.sample(span, delay);
             self.resume.set_rtt(self.rtt_or_default());
@@ -228,9 +273,15 @@ impl Session {
             Item::Here(_) => return,
             Item::Finished => return self.finished.lost(),
             Item::Gone(id) => return self.tell_gone(*id),
-            Item::Data(id, _) | Item::Open(id) | Item::Answer(id) | Item::Credit(id) | Item::Reset(id) => *id,
+            Item::Data(id, _)
+            | Item::Open(id)
+            | Item::Answer(id)
+            | Item::Credit(id)
+            | Item::Reset(id) => *id,
         };
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
         match item {
             Item::Data(_, chunk) => {
                 self.stats.bytes_resent += chunk.len as u64;
@@ -246,7 +297,9 @@ impl Session {
     }
 
     fn opened(&mut self, id: ChannelId, permitted: u64) -> Result<(), Misbehaviour> {
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         channel.send.credit(0, permitted)?;
         if channel.phase == Phase::Opening {
             channel.phase = Phase::Open;
@@ -258,14 +311,24 @@ impl Session {
     }
 
     fn open_failed(&mut self, id: ChannelId, code: u8, now: Time) {
-        if self.channels.get(&id).is_some_and(|channel| channel.phase == Phase::Opening) {
+        if self
+            .channels
+            .get(&id)
+            .is_some_and(|channel| channel.phase == Phase::Opening)
+        {
             self.channels.remove(&id);
-            self.events.push_back(Event::OpenFailed(id, OpenFailure::from_wire_code(code)));
+            self.events
+                .push_back(Event::OpenFailed(id, OpenFailure::from_wire_code(code)));
             self.note_idle(now);
         }
     }
 
-    fn data(&mut self, data: &Data<'_>, now: Time, to: &mut impl Delivery) -> Result<bool, Misbehaviour> {
+    fn data(
+        &mut self,
+        data: &Data<'_>,
+        now: Time,
+        to: &mut impl Delivery,
+    ) -> Result<bool, Misbehaviour> {
         let id = data.channel;
         let (rtt, live) = (self.rtt_or_default(), !self.is_suspended());
         let Some(channel) = self.channels.get_mut(&id) else {
@@ -281,9 +344,15 @@ impl Session {
             return Ok(true);
         }
         let may_deliver = channel.phase == Phase::Open;
-        let arrival = channel.receive.arrive(data.offset, data.bytes, data.fin, |bytes| {
-            if may_deliver { to.deliver(id, bytes) } else { 0 }
-        })?;
+        let arrival = channel
+            .receive
+            .arrive(data.offset, data.bytes, data.fin, |bytes| {
+                if may_deliver {
+                    to.deliver(id, bytes)
+                } else {
+                    0
+                }
+            })?;
         match arrival {
             Arrival::Refused => return Ok(false),
             Arrival::Early => {}
@@ -306,8 +375,16 @@ impl Session {
         Ok(true)
     }
 
-    fn credit(&mut self, id: ChannelId, next: u64, permitted: u64, now: Time) -> Result<(), Misbehaviour> {
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+    fn credit(
+        &mut self,
+        id: ChannelId,
+        next: u64,
+        permitted: u64,
+        now: Time,
+    ) -> Result<(), Misbehaviour> {
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         if matches!(channel.phase, Phase::Refused(_) | Phase::Reset(_)) {
             return Ok(());
         }
@@ -340,7 +417,10 @@ impl Session {
             self.stats.packets_dropped += 1;
             return;
         };
-        match self.resume.handle_hello(&mut self.epochs, &hello, &mut self.random, now) {
+        match self
+            .resume
+            .handle_hello(&mut self.epochs, &hello, &mut self.random, now)
+        {
             Ok(HelloOutcome::Accepted { send_now, .. }) => {
                 self.heard_at = now;
                 for (channel, next) in &hello.hints {
@@ -377,7 +457,8 @@ impl Session {
         self.ended = true;
         for (id, channel) in std::mem::take(&mut self.channels) {
             if !matches!(channel.phase, Phase::Refused(_) | Phase::Reset(_)) {
-                self.events.push_back(Event::Reset(id, ResetCode::SessionLost));
+                self.events
+                    .push_back(Event::Reset(id, ResetCode::SessionLost));
             }
         }
         self.events.push_back(Event::Ended(reason));
@@ -416,7 +497,12 @@ fn survey(plain: &[u8]) -> Result<Survey, DecodeError> {
         survey.eliciting |= frame.is_eliciting();
         match frame {
             Frame::Ask => survey.asked = true,
-            Frame::Here { seq, location } => survey.here = Some(Here { h_seq: seq, location }),
+            Frame::Here { seq, location } => {
+                survey.here = Some(Here {
+                    h_seq: seq,
+                    location,
+                })
+            }
             Frame::Padding
             | Frame::Ack(_)
             | Frame::Open { .. }

@@ -1,9 +1,9 @@
 //! Building packets when a link has room, and Re-Hellos when they are due.
 
 use crate::limits::{PACKET_PLAIN_MAX, PACKET_TAG_MAX};
+use crate::session::Session;
 use crate::session::channel::{Listed, Phase, Told};
 use crate::session::event::EndReason;
-use crate::session::Session;
 use crate::srm::flight::Item;
 use crate::srm::resume::{HINTS_MAX, HelloTo, Sending, Which};
 use crate::ssm::schedule::Pair;
@@ -53,7 +53,10 @@ impl Session {
         hello.hints = self.hints();
         let mut message = Vec::new();
         put_re_hello_front(&mut message, self.peer_index);
-        message.extend(self.epochs.seal_resume(&mut self.random, self.peer_index, &hello.encode()));
+        message.extend(
+            self.epochs
+                .seal_resume(&mut self.random, self.peer_index, &hello.encode()),
+        );
         let to = match to {
             HelloTo::Everywhere(_) => None,
             HelloTo::At(location) => Some(location),
@@ -81,7 +84,10 @@ impl Session {
             Sending::Live(_) => self.has_room(self.epochs.live()),
             Sending::Next(_) | Sending::Early(_) => self.has_room(Some(self.epochs.next())),
         };
-        let acks_due = self.pairs.iter().any(|state| state.acks.due_at().is_some_and(|at| at <= now));
+        let acks_due = self
+            .pairs
+            .iter()
+            .any(|state| state.acks.due_at().is_some_and(|at| at <= now));
         let news = self.probe_due
             || self.goodbye.is_some()
             || self.finished == Told::Due
@@ -133,14 +139,21 @@ impl Session {
         self.resume.sealed(which);
         self.sent_at = now;
         let Content { items, eliciting } = content;
-        self.pair_state(pair).flight.sent(number, path, items, eliciting, now);
+        self.pair_state(pair)
+            .flight
+            .sent(number, path, items, eliciting, now);
         if let Some(reason) = self.goodbye.take() {
             self.end(reason);
         }
         Some(Sealed { header, to })
     }
 
-    fn seal(&mut self, which: Which, start: usize, out: &mut Vec<u8>) -> Option<(u64, [u8; HEADER_LEN])> {
+    fn seal(
+        &mut self,
+        which: Which,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<(u64, [u8; HEADER_LEN])> {
         let index = self.peer_index;
         let tag_len = self.suite.tag_len();
         let plain_end = out.len();
@@ -150,8 +163,17 @@ impl Session {
             Which::Next => self.epochs.next_keys(),
         }?;
         let selector = keys.pair().selector();
-        let (plain, tag) = out.get_mut(start..)?.split_at_mut_checked(plain_end - start)?;
-        let front = |number| Header { index, selector, number }.to_bytes();
+        let (plain, tag) = out
+            .get_mut(start..)?
+            .split_at_mut_checked(plain_end - start)?;
+        let front = |number| {
+            Header {
+                index,
+                selector,
+                number,
+            }
+            .to_bytes()
+        };
         let number = keys.seal(front, plain, tag).ok()?;
         Some((number, front(number)))
     }
@@ -183,18 +205,29 @@ impl Session {
     fn put_control(&mut self, start: usize, content: &mut Content, out: &mut Vec<u8>) {
         let location = self.location.clone();
         if let Some(here) = self.resume.here(&self.epochs, &location) {
-            content.put(&Frame::Here { seq: here.h_seq, location }, Some(Item::Here(here.h_seq)), out);
+            content.put(
+                &Frame::Here {
+                    seq: here.h_seq,
+                    location,
+                },
+                Some(Item::Here(here.h_seq)),
+                out,
+            );
         }
         if self.finished.take() {
             content.put(&Frame::Finished, Some(Item::Finished), out);
         }
         let end = start + CONTROL_MAX + Ack::LEN_MAX;
         while out.len() < end {
-            let Some(id) = self.gone.pop_front() else { break };
+            let Some(id) = self.gone.pop_front() else {
+                break;
+            };
             content.put(&Frame::Gone { channel: id }, Some(Item::Gone(id)), out);
         }
         while out.len() < end {
-            let Some(id) = self.news.pop_front() else { break };
+            let Some(id) = self.news.pop_front() else {
+                break;
+            };
             self.put_news(id, content, out);
         }
         if let Some(reason) = self.goodbye {
@@ -204,21 +237,29 @@ impl Session {
     }
 
     fn put_news(&mut self, id: ChannelId, content: &mut Content, out: &mut Vec<u8>) {
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
         channel.news_listed = false;
         let permitted = channel.receive.permitted();
         if channel.open.take() {
-            let frame = Frame::Open { channel: id, permitted, target: channel.target.clone() };
+            let frame = Frame::Open {
+                channel: id,
+                permitted,
+                target: channel.target.clone(),
+            };
             content.put(&frame, Some(Item::Open(id)), out);
         }
         if channel.answer.take() {
             let frame = match channel.phase {
-                Phase::Refused(failure) => {
-                    Frame::OpenFailed { channel: id, code: failure.wire_code() }
-                }
-                Phase::Opening | Phase::Incoming | Phase::Open | Phase::Reset(_) => {
-                    Frame::Opened { channel: id, permitted }
-                }
+                Phase::Refused(failure) => Frame::OpenFailed {
+                    channel: id,
+                    code: failure.wire_code(),
+                },
+                Phase::Opening | Phase::Incoming | Phase::Open | Phase::Reset(_) => Frame::Opened {
+                    channel: id,
+                    permitted,
+                },
             };
             content.put(&frame, Some(Item::Answer(id)), out);
         }
@@ -227,19 +268,35 @@ impl Session {
                 Phase::Reset(code) => code.code(),
                 Phase::Opening | Phase::Incoming | Phase::Open | Phase::Refused(_) => 0,
             };
-            content.put(&Frame::Reset { channel: id, code }, Some(Item::Reset(id)), out);
+            content.put(
+                &Frame::Reset { channel: id, code },
+                Some(Item::Reset(id)),
+                out,
+            );
         }
         if channel.credit.take() {
             let next = channel.receive.next_expected();
-            content.put(&Frame::Credit { channel: id, next, permitted }, Some(Item::Credit(id)), out);
+            content.put(
+                &Frame::Credit {
+                    channel: id,
+                    next,
+                    permitted,
+                },
+                Some(Item::Credit(id)),
+                out,
+            );
         }
         self.schedule.list(id, channel);
     }
 
     fn put_data(&mut self, end: usize, content: &mut Content, out: &mut Vec<u8>) {
         while out.len() + DATA_FRONT_MAX + DATA_MIN <= end {
-            let Some(id) = self.schedule.next() else { break };
-            let Some(channel) = self.channels.get_mut(&id) else { continue };
+            let Some(id) = self.schedule.next() else {
+                break;
+            };
+            let Some(channel) = self.channels.get_mut(&id) else {
+                continue;
+            };
             if self.schedule.defers(id, channel) {
                 continue;
             }

@@ -1,9 +1,9 @@
 //! The table of channels: opening, answering, the application's side of both directions, ends.
 
 use crate::limits::{CHANNEL_FLOOR, CHANNELS_MAX, OPENS_PENDING_MAX};
+use crate::session::Session;
 use crate::session::channel::{Channel, Phase, Told};
 use crate::session::event::{Event, Misbehaviour, ResetCode};
-use crate::session::Session;
 use crate::srm::receive::ReceiveHalf;
 use crate::srm::send::SendHalf;
 use crate::ssm::schedule::Side;
@@ -16,13 +16,22 @@ impl Session {
     /// Opens a channel; its first bytes may be written at once. `port` is the application's source
     /// port. Fails with [`OpenFailure::Limit`] when memory or channels are used up.
     pub fn open(&mut self, target: Target, port: u16, now: Time) -> Result<ChannelId, OpenFailure> {
-        if self.ended || self.channels.len() >= CHANNELS_MAX || self.next_counter > ChannelId::COUNTER_MAX {
+        if self.ended
+            || self.channels.len() >= CHANNELS_MAX
+            || self.next_counter > ChannelId::COUNTER_MAX
+        {
             return Err(OpenFailure::Limit);
         }
         let id = ChannelId::new(self.side == Side::B, self.next_counter, port);
-        let (send, receive) = self.halves(CHANNEL_FLOOR as u64, now).ok_or(OpenFailure::Limit)?;
+        let (send, receive) = self
+            .halves(CHANNEL_FLOOR as u64, now)
+            .ok_or(OpenFailure::Limit)?;
         self.next_counter += 1;
-        self.insert(id, Channel::new(Phase::Opening, target, send, receive, now), now);
+        self.insert(
+            id,
+            Channel::new(Phase::Opening, target, send, receive, now),
+            now,
+        );
         Ok(id)
     }
 
@@ -72,11 +81,18 @@ impl Session {
             return Ok(());
         }
         let full = self.channels.len() >= CHANNELS_MAX || self.opens_pending >= OPENS_PENDING_MAX;
-        let halves = if full { None } else { self.halves(permitted, now) };
+        let halves = if full {
+            None
+        } else {
+            self.halves(permitted, now)
+        };
         let refused = halves.is_none();
         let budget = self.options.budget.clone();
         let (send, receive) = halves.unwrap_or_else(|| {
-            (SendHalf::new(budget.clone(), 0, 0, now), ReceiveHalf::new(budget, 0, now))
+            (
+                SendHalf::new(budget.clone(), 0, 0, now),
+                ReceiveHalf::new(budget, 0, now),
+            )
         });
         self.opens_pending += 1;
         let channel = Channel::new(Phase::Incoming, target.clone(), send, receive, now);
@@ -84,14 +100,19 @@ impl Session {
         if refused {
             self.refuse(id, OpenFailure::Limit);
         } else {
-            self.events.push_back(Event::Incoming { channel: id, target });
+            self.events.push_back(Event::Incoming {
+                channel: id,
+                target,
+            });
         }
         Ok(())
     }
 
     /// Says that the service behind an incoming channel answered.
     pub fn accept(&mut self, id: ChannelId) {
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
         if channel.phase == Phase::Incoming {
             channel.phase = Phase::Open;
             channel.answer = Told::Due;
@@ -102,7 +123,9 @@ impl Session {
 
     /// Says that an incoming channel could not be opened.
     pub fn refuse(&mut self, id: ChannelId, failure: OpenFailure) {
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
         if channel.phase == Phase::Incoming {
             channel.phase = Phase::Refused(failure);
             channel.answer = Told::Due;
@@ -139,7 +162,9 @@ impl Session {
 
     /// Appends bytes that are already in memory, whatever the session's state; says how many fitted.
     pub fn push(&mut self, id: ChannelId, bytes: &[u8]) -> usize {
-        let Some(channel) = self.channels.get_mut(&id) else { return 0 };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return 0;
+        };
         let count = channel.send.push(bytes);
         self.list(id);
         count
@@ -155,23 +180,31 @@ impl Session {
 
     /// Whether the application has ended its direction.
     pub fn is_finished(&self, id: ChannelId) -> bool {
-        self.channels.get(&id).is_none_or(|channel| channel.send.is_finished())
+        self.channels
+            .get(&id)
+            .is_none_or(|channel| channel.send.is_finished())
     }
 
     /// Bytes that wait for the application, in up to two pieces.
     pub fn waiting(&self, id: ChannelId) -> (&[u8], &[u8]) {
-        self.channels.get(&id).map_or((&[], &[]), |channel| channel.receive.pieces())
+        self.channels
+            .get(&id)
+            .map_or((&[], &[]), |channel| channel.receive.pieces())
     }
 
     /// Whether the peer's direction has ended and the application has all of it.
     pub fn is_read_out(&self, id: ChannelId) -> bool {
-        self.channels.get(&id).is_some_and(|channel| channel.receive.is_done())
+        self.channels
+            .get(&id)
+            .is_some_and(|channel| channel.receive.is_done())
     }
 
     /// The application took `count` of the waiting bytes.
     pub fn take(&mut self, id: ChannelId, count: usize, now: Time) {
         let (rtt, live) = (self.rtt_or_default(), !self.is_suspended());
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
         channel.receive.take(count);
         if channel.receive.wants_grant() {
             channel.receive.grant(rtt, live, now);
@@ -183,7 +216,9 @@ impl Session {
 
     /// Ends a channel without a clean end: the application reset it, or it was killed.
     pub fn reset(&mut self, id: ChannelId, code: ResetCode) {
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
         if matches!(channel.phase, Phase::Refused(_) | Phase::Reset(_)) {
             return;
         }
@@ -201,7 +236,9 @@ impl Session {
 
     /// The peer reset a channel, or has no state of it though it should.
     pub(super) fn peer_reset(&mut self, id: ChannelId, code: ResetCode, now: Time) {
-        let Some(channel) = self.channels.remove(&id) else { return };
+        let Some(channel) = self.channels.remove(&id) else {
+            return;
+        };
         match channel.phase {
             Phase::Incoming => self.opens_pending = self.opens_pending.saturating_sub(1),
             Phase::Opening | Phase::Open => {}
@@ -216,7 +253,9 @@ impl Session {
 
     /// The peer has no state of a channel: all of it was done, or it never opened.
     pub(super) fn peer_gone(&mut self, id: ChannelId, now: Time) {
-        let Some(channel) = self.channels.get(&id) else { return };
+        let Some(channel) = self.channels.get(&id) else {
+            return;
+        };
         let done = match channel.phase {
             Phase::Open => channel.receive.is_done() && channel.send.is_finished(),
             Phase::Opening | Phase::Incoming => false,
@@ -253,7 +292,9 @@ impl Session {
 
     /// Puts a channel on the lists that its state calls for.
     pub(super) fn list(&mut self, id: ChannelId) {
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
         if channel.has_news() && !channel.news_listed {
             channel.news_listed = true;
             self.news.push_back(id);
@@ -270,11 +311,11 @@ impl Session {
 
     /// Tells the owner to look at a channel again.
     pub(super) fn wake(&mut self, id: ChannelId) {
-        if let Some(channel) = self.channels.get_mut(&id) {
-            if !channel.woken {
-                channel.woken = true;
-                self.events.push_back(Event::Woken(id));
-            }
+        if let Some(channel) = self.channels.get_mut(&id)
+            && !channel.woken
+        {
+            channel.woken = true;
+            self.events.push_back(Event::Woken(id));
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use crate::limits::{HEARTBEAT, PAIR_AGE, PAIR_BYTES, PAIR_PACKETS, SESSION_IDLE, SUSPECT_AFTER, SUSPEND_AFTER};
-use crate::session::event::{EndReason, Event};
+use crate::limits::{
+    HEARTBEAT, PAIR_AGE, PAIR_BYTES, PAIR_PACKETS, SESSION_IDLE, SUSPECT_AFTER, SUSPEND_AFTER,
+};
 use crate::session::Session;
+use crate::session::event::{EndReason, Event};
 use crate::srm::resume::Reason;
 use crate::time::Time;
 
@@ -31,7 +33,9 @@ impl Session {
         let (epochs, random) = (&mut self.epochs, &mut self.random);
         let done = match event {
             LinkEvent::Up => self.resume.event(epochs, Reason::LinkUp, random, now),
-            LinkEvent::Changed => self.resume.event(epochs, Reason::CarrierClosed, random, now),
+            LinkEvent::Changed => self
+                .resume
+                .event(epochs, Reason::CarrierClosed, random, now),
             LinkEvent::Lost => {
                 self.suspend(Reason::CarrierClosed, now);
                 Ok(())
@@ -47,7 +51,11 @@ impl Session {
         if self.is_suspended() || !self.confirmed {
             return;
         }
-        if self.resume.suspend(&mut self.epochs, cause, &mut self.random, now).is_err() {
+        if self
+            .resume
+            .suspend(&mut self.epochs, cause, &mut self.random, now)
+            .is_err()
+        {
             return self.end(EndReason::Exhausted);
         }
         self.suspended_at = Some(now);
@@ -57,7 +65,11 @@ impl Session {
 
     /// Since when an answer has been owed under the live pair.
     fn waiting_since(&self) -> Option<Time> {
-        let since = self.pairs.iter().filter_map(|state| state.flight.waiting_since()).min()?;
+        let since = self
+            .pairs
+            .iter()
+            .filter_map(|state| state.flight.waiting_since())
+            .min()?;
         Some(since.max(self.heard_at))
     }
 
@@ -89,11 +101,19 @@ impl Session {
         }
         consider(self.resume.poll_timeout().map(|(moment, _)| moment));
         if self.is_suspended() {
-            consider(self.suspended_at.zip(self.options.max_suspend).map(|(from, max)| from + max));
+            consider(
+                self.suspended_at
+                    .zip(self.options.max_suspend)
+                    .map(|(from, max)| from + max),
+            );
             return at;
         }
         if let Some(since) = self.waiting_since() {
-            let step = if self.suspected { SUSPEND_AFTER } else { self.patience() };
+            let step = if self.suspected {
+                SUSPEND_AFTER
+            } else {
+                self.patience()
+            };
             consider(Some(since + step));
         } else if !self.channels.is_empty() {
             consider(Some(self.heard_at.max(self.sent_at) + HEARTBEAT));
@@ -120,7 +140,10 @@ impl Session {
             return;
         }
         if self.key_is_worn(now)
-            && self.resume.start(&mut self.epochs, Reason::KeyUse, &mut self.random, now).is_err()
+            && self
+                .resume
+                .start(&mut self.epochs, Reason::KeyUse, &mut self.random, now)
+                .is_err()
         {
             return self.end(EndReason::Exhausted);
         }
@@ -146,7 +169,9 @@ impl Session {
     }
 
     fn idleness(&mut self, now: Time) {
-        let idle = self.idle_since.is_some_and(|since| now.since(since) >= SESSION_IDLE);
+        let idle = self
+            .idle_since
+            .is_some_and(|since| now.since(since) >= SESSION_IDLE);
         if idle && self.confirmed {
             self.close();
         }
@@ -164,7 +189,10 @@ impl Session {
         if !due {
             return;
         }
-        match self.resume.handle_timeout(&mut self.epochs, &mut self.random, now) {
+        match self
+            .resume
+            .handle_timeout(&mut self.epochs, &mut self.random, now)
+        {
             Ok(outcome) => {
                 self.probe_due |= outcome.probe;
                 if outcome.check_state {

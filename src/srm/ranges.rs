@@ -7,11 +7,11 @@ pub struct Ranges(Vec<(u64, u64)>);
 impl Ranges {
     /// Adds one number; false when it was in already.
     pub fn insert(&mut self, number: u64) -> bool {
-        if let Some(last) = self.0.last_mut() {
-            if last.1.checked_add(1) == Some(number) {
-                last.1 = number;
-                return true;
-            }
+        if let Some(last) = self.0.last_mut()
+            && last.1.checked_add(1) == Some(number)
+        {
+            last.1 = number;
+            return true;
         }
         let at = self.0.partition_point(|range| range.1 < number);
         if self.0.get(at).is_some_and(|range| range.0 <= number) {

@@ -106,8 +106,7 @@ async fn the_deadline_ends_a_dial_that_hangs() {
 fn a_connection_to_itself_is_noticed() {
     // Bound to the port it connects to, a socket meets itself.
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let socket =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&any.into()).unwrap();
     let own = socket.local_addr().unwrap();
     socket.connect(&own).unwrap();
@@ -145,7 +144,10 @@ fn every_error_of_connecting_has_its_exact_failure() {
     }
     let unavailable = io::Error::from(Errno::ADDRNOTAVAIL);
     assert_eq!(failure_of(&unavailable, v4), OpenFailure::Limit);
-    assert_eq!(failure_of(&unavailable, v6), OpenFailure::NetworkUnreachable);
+    assert_eq!(
+        failure_of(&unavailable, v6),
+        OpenFailure::NetworkUnreachable
+    );
     assert_eq!(failure_of(&io::Error::other("?"), v4), OpenFailure::General);
 }
 
