@@ -5,10 +5,13 @@
 
 use crate::wire::codec::{DecodeError, Reader, Write};
 
-/// Longest path of a location, in steps from the root.
-pub const PATH_MAX: usize = 64;
-/// Longest encoded location in bytes: every varint in its longest form.
-pub const LOCATION_BYTES_MAX: usize = 1 + 8 + 8 + 1 + PATH_MAX * (8 + 8);
+/// Longest path of a location, in steps from the root: nobody joins deeper, so that a Re-Hello fits
+/// into the first message of a link.
+pub const PATH_MAX: usize = 32;
+/// Largest slot and lease: four bytes on the wire.
+pub const STEP_MAX: u32 = (1 << 30) - 1;
+/// Longest encoded location in bytes.
+pub const LOCATION_BYTES_MAX: usize = 1 + 8 + 8 + 1 + PATH_MAX * (4 + 4);
 
 const NEIGHBOUR: u8 = 0;
 const TREE: u8 = 1;
@@ -72,7 +75,8 @@ impl Location {
 }
 
 fn number(reader: &mut Reader<'_>, field: &'static str) -> Result<u32, DecodeError> {
-    u32::try_from(reader.varint()?).map_err(|_| DecodeError::Invalid(field))
+    let number = u32::try_from(reader.varint()?).ok().filter(|number| *number <= STEP_MAX);
+    number.ok_or(DecodeError::Invalid(field))
 }
 
 #[cfg(test)]
@@ -106,7 +110,7 @@ mod tests {
         let place = Location::Tree {
             tree: 0,
             term: VARINT_MAX,
-            path: vec![(u32::MAX, u32::MAX); PATH_MAX],
+            path: vec![(STEP_MAX, STEP_MAX); PATH_MAX],
         };
         assert_eq!(encoded(&place).len(), LOCATION_BYTES_MAX);
     }
@@ -130,7 +134,7 @@ mod tests {
         fn a_location_reads_back(
             tree: u64,
             term in 0..=VARINT_MAX,
-            path in vec((any::<u32>(), any::<u32>()), 0..=PATH_MAX),
+            path in vec((0..=STEP_MAX, 0..=STEP_MAX), 0..=PATH_MAX),
         ) {
             let location = Location::Tree { tree, term, path };
             let bytes = encoded(&location);

@@ -1,7 +1,7 @@
 //! H, the Re-Hello: the one message of the exchange, before sealing.
 //!
 //! `seq(8) | own(4) | own_nonce(16) | seen(4) | seen_nonce(16) | flags(1) | location | reason(1) |
-//! count(1) | count × (channel(varint) | next(varint)) | zeros`. Every H has [`HELLO_BYTES`] bytes, so
+//! count(1) | count × (channel(8) | next(varint)) | zeros`. Every H has [`HELLO_BYTES`] bytes, so
 //! that an answer is never larger than its question (no amplification) and tells nothing by its size.
 
 use std::fmt;
@@ -11,8 +11,9 @@ use crate::wire::codec::{DecodeError, Reader, Write};
 use crate::wire::location::{LOCATION_BYTES_MAX, Location};
 
 /// Most hints in one H.
-pub const HINTS_MAX: usize = 16;
-/// Bytes of an encoded H: the longest that can occur.
+pub const HINTS_MAX: usize = 6;
+/// Bytes of an encoded H: the longest that can occur. Sealed it fits into the first message of a link
+/// handshake.
 pub const HELLO_BYTES: usize = 8 + 2 * (4 + 16) + 1 + LOCATION_BYTES_MAX + 1 + 1 + HINTS_MAX * 16;
 
 const ASK: u8 = 1;
@@ -130,7 +131,7 @@ impl Hello {
         let hints = self.hints.get(..HINTS_MAX).unwrap_or(&self.hints);
         out.put_u8(u8::try_from(hints.len()).unwrap_or(u8::MAX));
         for (channel, next) in hints {
-            out.put_varint(*channel);
+            out.put_u64(*channel);
             out.put_varint(*next);
         }
         out.resize(HELLO_BYTES, 0);
@@ -163,7 +164,7 @@ impl Hello {
         }
         let mut hints = Vec::with_capacity(count);
         for _ in 0..count {
-            hints.push((reader.varint()?, reader.varint()?));
+            hints.push((reader.u64()?, reader.varint()?));
         }
         if reader.rest().iter().any(|byte| *byte != 0) {
             return Err(DecodeError::Invalid("hello padding"));
@@ -186,6 +187,7 @@ impl Hello {
 mod tests {
     use super::*;
     use crate::wire::codec::VARINT_MAX;
+    use crate::wire::location::{PATH_MAX, STEP_MAX};
     use proptest::{collection::vec, prelude::*};
 
     fn hello(ask: bool, hints: usize) -> Hello {
@@ -209,9 +211,9 @@ mod tests {
         answer.location = Location::Tree {
             tree: 1,
             term: VARINT_MAX,
-            path: vec![(u32::MAX, u32::MAX); 64],
+            path: vec![(STEP_MAX, STEP_MAX); PATH_MAX],
         };
-        answer.hints = vec![(VARINT_MAX, VARINT_MAX); HINTS_MAX];
+        answer.hints = vec![(u64::MAX, VARINT_MAX); HINTS_MAX];
         assert_eq!(question.len(), HELLO_BYTES);
         assert_eq!(answer.encode().len(), HELLO_BYTES);
         assert_eq!(Hello::decode(&answer.encode()), Ok(answer));
