@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::cli::exit::Failure;
-use crate::config::{Config, Source, exposure};
+use crate::config::Config;
+use crate::config::Source;
 use crate::control::socket;
 use crate::keyfile::{self, KeyError};
 
@@ -77,7 +78,7 @@ pub(super) fn check(asked: Option<&Path>) -> Result<String, Failure> {
     if let Some(key) = &config.network.key_file {
         keyfile::network_key(key).map_err(Failure::config)?;
     }
-    Ok(exposure::report(&config))
+    Ok(config.exposure().to_string())
 }
 
 /// Where the daemon of this configuration may be listening for us.
@@ -107,9 +108,11 @@ pub(super) fn runtime_dir() -> Option<OsString> {
 
 /// The text and mode of a regular file of at most `max` bytes.
 fn bounded(path: &Path, max: u64) -> Result<(String, u32), String> {
-    let told = |e: std::io::Error| match e.kind() {
-        ErrorKind::InvalidData => format!("{} is not UTF-8 text", path.display()),
-        _ => format!("cannot read {}: {e}", path.display()),
+    let told = |e: std::io::Error| {
+        if e.kind() == ErrorKind::InvalidData {
+            return format!("{} is not UTF-8 text", path.display());
+        }
+        format!("cannot read {}: {e}", path.display())
     };
     let file = File::open(path).map_err(told)?;
     let meta = file.metadata().map_err(told)?;
