@@ -42,10 +42,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn perform(args: Args) -> Result<Exit, Failure> {
     let command = args.command.unwrap_or(Command::Run);
-    let level = match command {
-        Command::Connect { .. } => "warn",
-        _ => "info",
-    };
+    let is_pipe = matches!(command, Command::Connect { .. });
+    let level = if is_pipe { "warn" } else { "info" };
     telemetry::start(args.log.as_deref(), level)?;
     let config = args.config.as_deref();
     match command {

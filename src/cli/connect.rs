@@ -171,15 +171,11 @@ impl Helper {
     }
 
     /// Sends what stdin holds and ends it properly.
-    async fn last_words(&mut self, arrivals: &mut mpsc::Receiver<Event>, mut input_over: bool) {
-        let wait = async {
-            while !input_over {
-                match arrivals.recv().await {
-                    Some(Event::Input(_)) | None => input_over = true,
-                    Some(Event::Output(_)) => {}
-                }
-            }
-        };
+    async fn last_words(&mut self, arrivals: &mut mpsc::Receiver<Event>, input_said: bool) {
+        if input_said {
+            return;
+        }
+        let wait = async { while let Some(Event::Output(_)) = arrivals.recv().await {} };
         // Who keeps stdin open after SIGHUP has had its time.
         let _ = timeout(LAST_WORDS, wait).await;
         let _ = self.stream.shutdown(Shutdown::Write);

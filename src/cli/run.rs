@@ -84,7 +84,10 @@ fn control_socket(config: &Config, name: Name) -> Result<Socket, Failure> {
         &config.identity.key,
         name,
     );
-    let first = places.first().map(AsRef::as_ref).unwrap_or(Path::new(""));
+    let first = places
+        .first()
+        .map(AsRef::as_ref)
+        .unwrap_or_else(|| Path::new(""));
     Socket::bind(first).map_err(Failure::config)
 }
 

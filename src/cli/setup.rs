@@ -107,9 +107,11 @@ pub(super) fn runtime_dir() -> Option<OsString> {
 
 /// The text and mode of a regular file of at most `max` bytes.
 fn bounded(path: &Path, max: u64) -> Result<(String, u32), String> {
-    let told = |e: std::io::Error| match e.kind() {
-        ErrorKind::InvalidData => format!("{} is not UTF-8 text", path.display()),
-        _ => format!("cannot read {}: {e}", path.display()),
+    let told = |e: std::io::Error| {
+        if e.kind() == ErrorKind::InvalidData {
+            return format!("{} is not UTF-8 text", path.display());
+        }
+        format!("cannot read {}: {e}", path.display())
     };
     let file = File::open(path).map_err(told)?;
     let meta = file.metadata().map_err(told)?;

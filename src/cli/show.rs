@@ -12,30 +12,34 @@ use crate::control::status::{ChannelStatus, LinkStatus, SessionStatus, Status};
 /// Asks the daemon for its state and gives the text to print.
 pub(super) fn status(asked: Option<&Path>, json: bool) -> Result<String, Failure> {
     let places = setup::control_places(asked)?;
-    match client::request(&places, &Request::Status {})? {
-        Response::Status(status) if json => serde_json::to_string_pretty(&status)
-            .map(|text| text + "\n")
-            .map_err(|e| Failure::new(Exit::Failed, e.to_string())),
-        Response::Status(status) => Ok(table(&status)),
-        other => Err(unexpected(&other)),
+    let response = client::request(&places, &Request::Status {})?;
+    let Response::Status(status) = response else {
+        return Err(unexpected(&response));
+    };
+    if !json {
+        return Ok(table(&status));
     }
+    serde_json::to_string_pretty(&status)
+        .map(|text| text + "\n")
+        .map_err(|e| Failure::new(Exit::Failed, e.to_string()))
 }
 
 /// Asks the daemon to end a session or channel.
 pub(super) fn kill(asked: Option<&Path>, what: Kill) -> Result<String, Failure> {
     let places = setup::control_places(asked)?;
-    match client::request(&places, &Request::Kill(what))? {
-        Response::Killed(true) => Ok(String::new()),
-        Response::Killed(false) => {
-            let kind = match what {
-                Kill::Session(_) => "session",
-                Kill::Channel { .. } => "channel",
-            };
-            let text = format!("there is no {kind} {what}; see: muses status");
-            Err(Failure::new(Exit::Failed, text))
-        }
-        other => Err(unexpected(&other)),
+    let response = client::request(&places, &Request::Kill(what))?;
+    let Response::Killed(found) = response else {
+        return Err(unexpected(&response));
+    };
+    if found {
+        return Ok(String::new());
     }
+    let kind = match what {
+        Kill::Session(_) => "session",
+        Kill::Channel { .. } => "channel",
+    };
+    let text = format!("there is no {kind} {what}; see: muses status");
+    Err(Failure::new(Exit::Failed, text))
 }
 
 fn unexpected(response: &Response) -> Failure {
@@ -194,7 +198,7 @@ fn size(bytes: u64) -> String {
         1_048_576..1_073_741_824 => ("MiB", 20),
         _ => ("GiB", 30),
     };
-    let tenths = u128::from(bytes) * 10 >> shift;
+    let tenths = (u128::from(bytes) * 10) >> shift;
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
@@ -265,7 +269,7 @@ mod tests {
     #[test]
     fn ages_and_sizes_are_short() {
         assert_eq!(age(-1.0), "0.0 s");
-        assert_eq!(age(3.14), "3.1 s");
+        assert_eq!(age(3.12), "3.1 s");
         assert_eq!(age(61.0), "1 min 1 s");
         assert_eq!(age(7322.0), "2 h 2 min");
         assert_eq!(age(90_000.0), "1 d 1 h");

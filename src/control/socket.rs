@@ -155,7 +155,7 @@ mod tests {
         let runtime = PathBuf::from(format!("/run/user/1/muses/{}.sock", name.short()));
         let beside = PathBuf::from("/k/muses.key.sock");
         assert_eq!(all(None, Some("/run/user/1")), [runtime, beside.clone()]);
-        assert_eq!(all(None, None), [beside.clone()]);
+        assert_eq!(all(None, None), std::slice::from_ref(&beside));
         assert_eq!(all(None, Some("relative")), [beside]);
         assert_eq!(all(Some("/c"), Some("/run")), [PathBuf::from("/c")]);
     }

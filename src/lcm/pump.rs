@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::sync::oneshot;
+
 use crate::core::ChannelKey;
 use crate::lcm::local::{Answer, Ending};
 use crate::lcm::shell::Shell;
@@ -27,6 +29,8 @@ pub struct Pump {
     early: Vec<u8>,
     /// Bytes that go to the application before the far side's.
     greeting: Vec<u8>,
+    /// Where the ending is reported; closed when the asker was killed.
+    ended: Option<oneshot::Sender<Ending>>,
     app_ended: bool,
     far_ended: bool,
     from_local: u64,
@@ -81,6 +85,7 @@ impl Pump {
             key,
             early,
             greeting: Vec::new(),
+            ended: None,
             app_ended: false,
             far_ended: false,
             from_local: 0,
@@ -91,10 +96,13 @@ impl Pump {
     /// Runs the connection until both directions are done or it is cut, then takes it from the table.
     /// May be dropped only when the node stops.
     pub async fn run(mut self, answer: Answer) -> Moved {
-        let (mut success, failure, mut opened, ended) = match answer {
-            Answer::Silent => (Vec::new(), None, None, None),
-            Answer::Bytes { success, failure } => (success, Some(failure), None, None),
-            Answer::Report { opened, ended } => (Vec::new(), None, Some(opened), Some(ended)),
+        let (mut success, failure, mut opened) = match answer {
+            Answer::Silent => (Vec::new(), None, None),
+            Answer::Bytes { success, failure } => (success, Some(failure), None),
+            Answer::Report { opened, ended } => {
+                self.ended = Some(ended);
+                (Vec::new(), None, Some(opened))
+            }
         };
         let mut answered = false;
         let connection = Arc::clone(&self.connection);
@@ -127,7 +135,7 @@ impl Pump {
                 let _gone = opened.send(Err(why));
             }
         }
-        if let Some(ended) = ended {
+        if let Some(ended) = self.ended.take() {
             let _gone = ended.send(ending);
         }
         let to_local = self.to_local + self.connection.delivered();
@@ -227,6 +235,7 @@ impl Pump {
     /// Application to channel.
     fn read(&mut self, turn: &mut usize, cx: &mut Context<'_>) -> io::Result<()> {
         let key = self.key;
+        let killed = self.ended.as_ref().is_some_and(oneshot::Sender::is_closed);
         while *turn < PUMP_TURN {
             match self.connection.stream.poll_read_ready(cx) {
                 Poll::Pending => return Ok(()),
@@ -243,6 +252,8 @@ impl Pump {
                 }
                 let room = space.len();
                 match stream.try_read(space) {
+                    // The end of a killed helper's stream is no end of its user's data.
+                    Ok(0) if killed => Err(io::ErrorKind::ConnectionReset.into()),
                     Ok(0) => {
                         session.finish(key.channel);
                         Ok(Some((0, room)))

@@ -1,5 +1,5 @@
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream as Blocking,
     path::PathBuf,
     sync::Mutex,
@@ -25,8 +25,10 @@ struct Fake {
 
 impl Service for Fake {
     async fn status(&self) -> Status {
-        let mut session = SessionStatus::default();
-        session.peer = "gw".to_owned();
+        let session = SessionStatus {
+            peer: "gw".to_owned(),
+            ..SessionStatus::default()
+        };
         Status {
             sessions: vec![session; 5000],
             ..Status::default()
@@ -142,10 +144,12 @@ async fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> 
     tokio::task::spawn_blocking(f).await.unwrap()
 }
 
+/// A line, or everything before the end. What follows a line may be a reset, if the daemon closed
+/// before it read the last notice.
 fn read_line(stream: &mut Blocking) -> String {
-    let mut text = Vec::new();
-    stream.read_to_end(&mut text).unwrap();
-    String::from_utf8(text).unwrap()
+    let mut text = String::new();
+    BufReader::new(stream).read_line(&mut text).unwrap();
+    text
 }
 
 #[tokio::test]
