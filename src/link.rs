@@ -4,4 +4,5 @@
 //! is dead. Pure: `net` owns the sockets. A link knows neither sessions nor addresses.
 
 pub mod frames;
+pub mod handshake;
 pub mod liveness;

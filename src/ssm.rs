@@ -12,7 +12,7 @@ pub mod epoch;
 pub mod established;
 pub mod handshake;
 pub mod key_set;
-pub(crate) mod noise;
+pub mod noise;
 pub mod replay;
 pub mod schedule;
 pub mod suite;

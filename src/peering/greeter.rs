@@ -59,6 +59,6 @@ async fn welcome(
             deadline.await;
             drop(stream);
         }
-        Err(_) => {}
+        Ok(Greeting::Gone) | Err(_) => {}
     }
 }

@@ -1,4 +1,4 @@
-//! Noise handshakes as sessions and links use them: our randomness, our curve, raw keys out.
+//! Noise handshakes (R-H1, design 7) as sessions and links use them: our randomness, our curve, raw keys out.
 //!
 //! The patterns come from the crate `snow`. Ephemeral keys are drawn from the caller's generator, so
 //! that a run repeats; a shared secret to which the peer contributed nothing is refused; and the

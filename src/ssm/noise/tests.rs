@@ -115,24 +115,18 @@ fn the_handshakes_give_the_published_noise_vectors() {
     }
 }
 
-/// RFC 7748, section 6.1.
+/// RFC 7748, section 5.2, first vector.
 #[test]
-fn the_curve_gives_the_shared_secret_of_rfc_7748() {
+fn the_curve_gives_the_answer_of_rfc_7748() {
     let mut curve = Curve::default();
     curve.set(&decode(
-        "77076d0a7318a57d3c16c17251b2664554c6a9a5d1b8e3c4f0a9b2c1d8e7f6a5",
+        "a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
     ));
-    let mut curve_b = Curve::default();
-    curve_b.set(&decode(
-        "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
-    ));
-    let b = "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f";
-    assert_eq!(curve_b.pubkey(), decode(b));
-    let mut out = [[0; 32]; 2];
-    let [one, other] = &mut out;
-    curve.dh(curve_b.pubkey(), one).unwrap();
-    curve_b.dh(curve.pubkey(), other).unwrap();
-    assert_eq!(one, other);
+    let point = "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c";
+    let mut out = [0; 32];
+    curve.dh(&decode(point), &mut out).unwrap();
+    let answer = "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552";
+    assert_eq!(out.to_vec(), decode(answer));
 }
 
 #[test]
