@@ -1,5 +1,7 @@
 //! `proxy.toml` from outside: the shipped file, files that must pass, files that must be refused.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic")]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -203,7 +205,7 @@ fn what_the_shipped_file_calls_a_default_is_the_default() {
         .lines()
         .map(|line| match read_line(line) {
             Line::Default(setting) => setting,
-            _ => line,
+            Line::Header(_) | Line::Set(_) | Line::Example(_) | Line::Prose => line,
         })
         .collect();
     assert_eq!(
@@ -625,4 +627,21 @@ fn what_is_easily_not_meant_is_warned_of() {
         );
     }
     assert_eq!(parse("").unwrap().exposure().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_file_cut_off_or_spoilt_anywhere_is_read_or_refused_with_a_line() {
+    let text = shipped().replace("\n#", "\n").replace("    ", "");
+    let lines = text.lines().count();
+    let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+    for at in places.into_iter().step_by(17) {
+        let (head, tail) = text.split_at(at);
+        for spoilt in [head.to_owned(), format!("{head}\"{tail}"), tail.to_owned()] {
+            if let Err(error) = parse(&spoilt) {
+                let problems = error.problems();
+                assert!(!problems.is_empty());
+                assert!(problems.iter().all(|p| (1..=lines + 1).contains(&p.line)));
+            }
+        }
+    }
 }
