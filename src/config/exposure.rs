@@ -9,6 +9,7 @@ use crate::acl::Pattern;
 use crate::acl::Peers;
 use crate::config::Allow;
 use crate::config::Config;
+use crate::config::PeerEndpoint;
 use crate::config::SuiteName;
 use crate::config::Suites;
 use crate::config::aliases::Aliases;
@@ -129,7 +130,7 @@ impl Config {
     }
 
     fn dialled(&self) -> Vec<String> {
-        let line = |peer: &crate::config::PeerEndpoint| match &peer.name {
+        let line = |peer: &PeerEndpoint| match &peer.name {
             Some(name) => format!("{peer}: only {}", self.aliases.label(name)),
             None => format!("{peer}: {}", self.linkable()),
         };
@@ -327,10 +328,7 @@ fn warn_of_grants(acl: &Acl, warnings: &mut Vec<String>) {
 }
 
 fn open_grant(table: &str) -> String {
-    format!(
-        "{table} with peer = \"*\" is for whoever may open a session: {}",
-        { "name the peers if you can" }
-    )
+    format!("{table} with peer = \"*\" is for whoever may open a session: name peers if you can")
 }
 
 fn granted(acl: &Acl, aliases: &Aliases) -> Vec<String> {
@@ -394,7 +392,7 @@ fn route_pattern(pattern: &Pattern) -> String {
         return "everything".to_owned();
     }
     let text = pattern.to_string();
-    text.strip_suffix(":*").map_or(text.clone(), str::to_owned)
+    text.strip_suffix(":*").unwrap_or(&text).to_owned()
 }
 
 /// A pattern shows `:*` exactly when it means every port.

@@ -70,14 +70,15 @@ impl Reader {
                 continue;
             }
             let line = self.line(key.span().start);
-            let text = match value.get_ref() {
-                DeValue::Table(_) | DeValue::Array(_) => {
-                    format!("unknown table [{name}], {}", suggestion(name, &known))
-                }
-                _ => format!(
+            let text = if value.get_ref().is_table() {
+                format!("unknown table [{name}], {}", suggestion(name, &known))
+            } else if is_array_of_tables(value.get_ref()) {
+                format!("unknown table [[{name}]], {}", suggestion(name, &known))
+            } else {
+                format!(
                     "unknown key `{name}` outside any table, {}",
                     home_of(name).unwrap_or_else(|| suggestion(name, &known))
-                ),
+                )
             };
             self.problems.push(Problem { line, text });
         }
@@ -165,9 +166,9 @@ impl Reader {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let entry = self.entry(section, key)?;
-        let read = match entry.value {
-            DeValue::String(text) => parse(text),
-            other => Err(not("a text in quotes", other)),
+        let read = match entry.value.as_str() {
+            Some(text) => parse(text),
+            None => Err(not("a text in quotes", entry.value)),
         };
         self.keep(section, key, entry.line, read)
     }
@@ -190,28 +191,18 @@ impl Reader {
         entry: Entry<'_>,
         mut parse: impl FnMut(&str) -> Result<T, String>,
     ) -> Vec<T> {
+        let mut parse = |value: &DeValue<'_>| match value.as_str() {
+            Some(text) => parse(text),
+            None => Err(not("a list of texts in quotes", value)),
+        };
         let mut values = Vec::new();
-        match entry.value {
-            DeValue::Array(items) => {
-                for item in items.iter() {
-                    let line = self.line(item.span().start);
-                    let read = match item.get_ref() {
-                        DeValue::String(text) => parse(text),
-                        other => Err(not("a list of texts in quotes", other)),
-                    };
-                    values.extend(self.keep(section, entry.key, line, read));
-                }
+        if let Some(items) = entry.value.as_array() {
+            for item in items.iter() {
+                let line = self.line(item.span().start);
+                values.extend(self.keep(section, entry.key, line, parse(item.get_ref())));
             }
-            DeValue::String(text) => {
-                let read = parse(text);
-                values.extend(self.keep(section, entry.key, entry.line, read));
-            }
-            other => self.fault(
-                section,
-                entry.key,
-                entry.line,
-                &not("a list of texts in quotes", other),
-            ),
+        } else {
+            values.extend(self.keep(section, entry.key, entry.line, parse(entry.value)));
         }
         values
     }
@@ -235,10 +226,10 @@ impl Reader {
         key: &str,
     ) -> Option<Option<u32>> {
         let entry = self.entry(section, key)?;
-        let read = match entry.value {
-            DeValue::String(text) if text == "unlimited" => Ok(None),
-            DeValue::String(_) => Err("must be a whole number or \"unlimited\"".to_owned()),
-            value => number(value, &(1..=u32::MAX)).map(Some),
+        let read = match entry.value.as_str() {
+            Some("unlimited") => Ok(None),
+            Some(_) => Err("must be a whole number or \"unlimited\"".to_owned()),
+            None => number(entry.value, &(1..=u32::MAX)).map(Some),
         };
         self.keep(section, key, entry.line, read)
     }
@@ -395,6 +386,11 @@ fn number(value: &DeValue<'_>, range: &RangeInclusive<u32>) -> Result<u32, Strin
         .ok()
         .filter(|number| range.contains(number))
         .ok_or_else(expected)
+}
+
+fn is_array_of_tables(value: &DeValue<'_>) -> bool {
+    let first = value.as_array().and_then(|items| items.first());
+    first.is_some_and(|item| item.get_ref().is_table())
 }
 
 /// What a value is, for people.

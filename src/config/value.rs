@@ -76,7 +76,7 @@ pub(super) fn show_duration(span: Duration) -> String {
         (60_000, "m"),
         (1000, "s"),
     ] {
-        if ms >= unit_ms && ms % unit_ms == 0 {
+        if ms >= unit_ms && ms.is_multiple_of(unit_ms) {
             return format!("{}{unit}", ms / unit_ms);
         }
     }
