@@ -125,7 +125,11 @@ impl Part {
         let psk = setup.network_key.clone().unwrap_or_default();
         let policy = setup.policy.clone();
         let allows = move |name: &Name| policy.allows(name);
-        let joiner = Arc::new(Joiner::new(Arc::clone(&me), setup.network_key, Box::new(allows)));
+        let joiner = Arc::new(Joiner::new(
+            Arc::clone(&me),
+            setup.network_key,
+            Box::new(allows),
+        ));
         let budget = Budget::new(setup.config.limits.memory);
         let settings = settings(&setup.config, budget.clone(), psk);
         let clock = Clock::start();

@@ -45,7 +45,9 @@ pub struct Joiner {
 
 impl fmt::Debug for Joiner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Joiner").field("me", &self.me.name()).finish_non_exhaustive()
+        f.debug_struct("Joiner")
+            .field("me", &self.me.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,8 +64,17 @@ pub enum Greeting {
 
 impl Joiner {
     /// A joiner for `me`; `allows` decides who may link.
-    pub fn new(me: Arc<LocalParty>, network_key: Option<Zeroizing<[u8; 32]>>, allows: Allows) -> Self {
-        Self { me, network_key, allows: RwLock::new(allows), serials: Mutex::default() }
+    pub fn new(
+        me: Arc<LocalParty>,
+        network_key: Option<Zeroizing<[u8; 32]>>,
+        allows: Allows,
+    ) -> Self {
+        Self {
+            me,
+            network_key,
+            allows: RwLock::new(allows),
+            serials: Mutex::default(),
+        }
     }
 
     /// Decides differently from here on; existing links stay.
@@ -77,12 +88,23 @@ impl Joiner {
     }
 
     fn serial(&self, name: &Name) -> Option<u64> {
-        self.serials.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+        self.serials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .copied()
     }
 
-    fn judging(&self, read: impl FnOnce(&Judge<'_>) -> Result<Step, LinkError>) -> Result<Step, LinkError> {
+    fn judging(
+        &self,
+        read: impl FnOnce(&Judge<'_>) -> Result<Step, LinkError>,
+    ) -> Result<Step, LinkError> {
         let serial = |name: &Name| self.serial(name);
-        read(&Judge { me: &self.me, now: calendar(), last_serial: &serial })
+        read(&Judge {
+            me: &self.me,
+            now: calendar(),
+            last_serial: &serial,
+        })
     }
 
     fn key(&self) -> Option<&[u8; 32]> {
@@ -140,7 +162,11 @@ impl Joiner {
         }
     }
 
-    async fn listen(&self, stream: &mut TcpStream, random: &mut Random) -> Result<LinkKeys, JoinError> {
+    async fn listen(
+        &self,
+        stream: &mut TcpStream,
+        random: &mut Random,
+    ) -> Result<LinkKeys, JoinError> {
         let mut listener = Listener::new(&self.me, self.key(), random);
         loop {
             let body = message(stream).await?;
@@ -163,7 +189,10 @@ impl Joiner {
         let endpoint = stream.peer_addr()?.to_string();
         let stream = stream.into_std()?;
         let serial = keys.certificate.certificate().terms.serial;
-        self.serials.lock().unwrap_or_else(PoisonError::into_inner).insert(keys.peer(), serial);
+        self.serials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(keys.peer(), serial);
         let joined = Joined {
             peer: keys.peer(),
             static_public: keys.certificate.static_public(),

@@ -75,7 +75,9 @@ impl Location {
 }
 
 fn number(reader: &mut Reader<'_>, field: &'static str) -> Result<u32, DecodeError> {
-    let number = u32::try_from(reader.varint()?).ok().filter(|number| *number <= STEP_MAX);
+    let number = u32::try_from(reader.varint()?)
+        .ok()
+        .filter(|number| *number <= STEP_MAX);
     number.ok_or(DecodeError::Invalid(field))
 }
 
