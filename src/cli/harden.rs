@@ -1,5 +1,6 @@
 //! What a process does to itself before it holds secrets or serves anyone (R-Z4).
 
+use crate::cli::exit::Exit;
 use std::panic::{self, PanicHookInfo};
 
 use rustix::{
@@ -49,4 +50,8 @@ fn report(panic: &PanicHookInfo<'_>) {
         "a bug: panic: {}",
         text.unwrap_or("(text withheld)")
     );
+    // What the core thread owns may be half changed: nothing of it is to be trusted.
+    if thread.name().is_some_and(|name| name.starts_with("core ")) {
+        std::process::exit(i32::from(Exit::Bug.code()));
+    }
 }

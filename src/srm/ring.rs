@@ -62,7 +62,7 @@ impl Ring {
         } else {
             (tail, capacity)
         };
-        let to = to.min(from + (limit - self.len));
+        let to = to.min(from.saturating_add(limit - self.len));
         self.buffer.get_mut(from..to).unwrap_or_default()
     }
 
@@ -74,7 +74,7 @@ impl Ring {
     /// Appends as much of `bytes` as `limit` allows; says how much.
     pub fn push(&mut self, mut bytes: &[u8], limit: usize) -> usize {
         let all = bytes.len();
-        let wanted = (self.len + bytes.len()).min(limit);
+        let wanted = self.len.saturating_add(bytes.len()).min(limit);
         if wanted > self.buffer.len() {
             self.resize(wanted.next_power_of_two().max(FIRST));
         }
@@ -225,6 +225,15 @@ mod tests {
                 prop_assert_eq!(&some, &model.iter().skip(3).take(5).copied().collect::<Vec<_>>());
             }
         }
+    }
+
+    #[test]
+    fn a_ring_without_a_limit_takes_everything() {
+        let mut ring = Ring::default();
+        assert_eq!(ring.push(&[1; 10_000], usize::MAX), 10_000);
+        ring.forget(9_000);
+        assert_eq!(ring.push(&[2; 50_000], usize::MAX), 50_000);
+        assert_eq!(ring.len(), 51_000);
     }
 
     #[test]

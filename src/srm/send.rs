@@ -42,6 +42,10 @@ pub struct SendHalf {
     window: usize,
     grown_at: Time,
     sent: u64,
+    /// Highest place ever sent, and whether the end ever was: the peer may speak of it though a
+    /// resumed session begins further back.
+    shown: u64,
+    fin_shown: bool,
     permitted: u64,
     lost: Vec<(u64, u64)>,
     fin: Fin,
@@ -64,6 +68,8 @@ impl SendHalf {
             window,
             grown_at: now,
             sent: 0,
+            shown: 0,
+            fin_shown: false,
             permitted,
             lost: Vec::new(),
             fin: Fin::Open,
@@ -178,6 +184,7 @@ impl SendHalf {
             }
             if fin {
                 self.fin = Fin::Sent;
+                self.fin_shown = true;
             }
             return Some(chunk);
         }
@@ -190,8 +197,10 @@ impl SendHalf {
             return None;
         }
         self.sent += len as u64;
+        self.shown = self.shown.max(self.sent);
         if fin {
             self.fin = Fin::Sent;
+            self.fin_shown = true;
         }
         Some(Chunk { offset, len, fin })
     }
@@ -205,10 +214,10 @@ impl SendHalf {
     /// it said before is stale and ignored. True when something was freed or permitted.
     pub fn credit(&mut self, next: u64, permitted: u64) -> Result<bool, Misbehaved> {
         let end = self.ring.end();
-        let fin_shown = matches!(self.fin, Fin::Sent | Fin::Acknowledged);
-        if next > self.sent + u64::from(fin_shown && self.sent == end) {
+        if next > self.shown + u64::from(self.fin_shown && self.shown == end) {
             return Err(Misbehaved::AckOfUnsent);
         }
+        self.sent = self.sent.max(next.min(end));
         let mut moved = permitted > self.permitted;
         self.permitted = self.permitted.max(permitted);
         if next > self.ring.start() {
@@ -216,7 +225,7 @@ impl SendHalf {
             self.ring.forget(next.min(end));
             self.trim_lost(next);
         }
-        if next == end + 1 && self.fin == Fin::Sent {
+        if next == end + 1 && self.fin != Fin::Acknowledged {
             moved = true;
             self.fin = Fin::Acknowledged;
             self.release();
@@ -393,6 +402,22 @@ mod tests {
                 fin: true
             })
         );
+    }
+
+    #[test]
+    fn a_rewound_half_believes_what_arrived_before() {
+        let mut half = half(100);
+        half.push(b"abcdef");
+        half.finish();
+        half.next(100);
+        half.rewind();
+        assert_eq!(half.credit(4, 100), Ok(true));
+        let rest = Chunk { offset: 4, len: 2, fin: true };
+        assert_eq!(half.next(100), Some(rest));
+        half.rewind();
+        assert_eq!(half.credit(7, 100), Ok(true));
+        assert!(half.is_acknowledged());
+        assert_eq!(half.next(100), None);
     }
 
     #[test]
