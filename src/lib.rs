@@ -11,5 +11,6 @@
 pub mod lcm;
 pub mod name;
 pub mod random;
+pub mod ssm;
 pub mod time;
 pub mod wire;
