@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+pub mod certificate;
+
 /// Version of the text form of a name.
 const VERSION: u8 = 1;
 /// Bytes behind the text: version, key, checksum.
