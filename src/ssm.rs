@@ -8,5 +8,12 @@
 //! Invariants: a packet number is used once under a key; a key set exists at most once per pair; from
 //! what is kept no erased pair can be derived; a message that does not open changes nothing.
 
+pub mod epoch;
+pub mod established;
+pub mod key_set;
 pub mod replay;
+pub mod schedule;
 pub mod suite;
+
+/// Version of the session protocol, on the wire and in every key (R-H12).
+pub const VERSION: u8 = 1;
