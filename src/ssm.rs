@@ -10,7 +10,9 @@
 
 pub mod epoch;
 pub mod established;
+pub mod handshake;
 pub mod key_set;
+pub mod noise;
 pub mod replay;
 pub mod schedule;
 pub mod suite;

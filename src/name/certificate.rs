@@ -239,6 +239,25 @@ impl Verified {
     }
 }
 
+/// What one must know of a peer to begin a handshake that only it can answer: from a record of the
+/// directory, or from an earlier handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerKeys {
+    /// The peer's name.
+    pub name: Name,
+    /// The X25519 key that the name certified.
+    pub static_public: [u8; 32],
+}
+
+impl From<&Verified> for PeerKeys {
+    fn from(verified: &Verified) -> Self {
+        Self {
+            name: verified.name(),
+            static_public: verified.static_public(),
+        }
+    }
+}
+
 /// What a node brings into every handshake.
 #[derive(Debug)]
 pub struct LocalParty {
