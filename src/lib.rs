@@ -9,6 +9,7 @@
 //! to `core` and `sim` is pure: no sockets, clock, task or global randomness.
 
 pub mod lcm;
+pub mod link;
 pub mod name;
 pub mod random;
 pub mod ssm;

@@ -1,0 +1,3 @@
+//! Links: authenticated TCP connections between overlay neighbours.
+
+pub mod handshake;
