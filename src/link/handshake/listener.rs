@@ -1,5 +1,7 @@
 //! The end that accepted.
 
+use zeroize::Zeroizing;
+
 use crate::link::handshake::{
     About, EARLY_MAX, IK1_LEN, Judge, LinkError, Role, Step, XX1_LEN, XX3_LEN, framed, link_keys,
     link_psk, prologue,
@@ -8,7 +10,6 @@ use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::ssm::noise::{Noise, Pattern, Start};
 use crate::wire::codec::{DecodeError, Reader};
-use zeroize::Zeroizing;
 
 /// An accepted connection before the link is up. It says nothing first.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ enum State {
     /// Nothing has come.
     Silent {
         psk: Zeroizing<[u8; 32]>,
-        random: Random,
+        seed: Zeroizing<[u8; 32]>,
     },
     /// The second message of XX is out.
     Answered(Noise),
@@ -34,7 +35,7 @@ impl Listener {
         Self {
             state: State::Silent {
                 psk: link_psk(me.overlay(), network_key),
-                random: random.fork(),
+                seed: Zeroizing::new(random.bytes()),
             },
         }
     }
@@ -42,11 +43,14 @@ impl Listener {
     /// Reads a message. After an error nothing more is to be written: close (R-P1).
     pub fn read(&mut self, judge: &Judge<'_>, body: &[u8]) -> Result<Step, LinkError> {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Silent { psk, mut random } => match body.len() {
-                XX1_LEN => self.read_xx1(judge, body, &psk, &mut random),
-                IK1_LEN => read_ik1(judge, body, &psk, &mut random),
-                _ => Err(LinkError::Shape),
-            },
+            State::Silent { psk, seed } => {
+                let mut random = Random::from_seed(*seed);
+                match body.len() {
+                    XX1_LEN => self.read_xx1(judge, body, &psk, &mut random),
+                    IK1_LEN => read_ik1(judge, body, &psk, &mut random),
+                    _ => Err(LinkError::Shape),
+                }
+            }
             State::Answered(noise) => read_xx3(judge, body, noise),
             State::Over => Err(LinkError::Over),
         }
