@@ -412,7 +412,11 @@ mod tests {
         half.next(100);
         half.rewind();
         assert_eq!(half.credit(4, 100), Ok(true));
-        let rest = Chunk { offset: 4, len: 2, fin: true };
+        let rest = Chunk {
+            offset: 4,
+            len: 2,
+            fin: true,
+        };
         assert_eq!(half.next(100), Some(rest));
         half.rewind();
         assert_eq!(half.credit(7, 100), Ok(true));

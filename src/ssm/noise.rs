@@ -10,7 +10,7 @@ use snow::types::{Cipher, Dh, Hash};
 use snow::{Builder, HandshakeState};
 use thiserror::Error;
 use x25519_dalek::{PublicKey, StaticSecret};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::name::certificate::StaticKey;
 use crate::random::Random;
@@ -148,12 +148,15 @@ impl Noise {
             return Err(NoiseError);
         }
         let hash = self.0.get_handshake_hash().try_into();
-        let (first, second) = self.0.dangerously_get_raw_split();
-        Ok(Finished {
+        let (mut first, mut second) = self.0.dangerously_get_raw_split();
+        let finished = Finished {
             hash: hash.map_err(|_| NoiseError)?,
             first: Zeroizing::new(first),
             second: Zeroizing::new(second),
-        })
+        };
+        first.zeroize();
+        second.zeroize();
+        Ok(finished)
     }
 }
 

@@ -13,7 +13,7 @@ use std::fmt;
 
 use hkdf::{Hkdf, HkdfExtract};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::name::Name;
 use crate::random::Random;
@@ -105,8 +105,11 @@ impl Secret {
         for part in ikm {
             extract.input_ikm(part);
         }
-        let (secret, _) = extract.finalize();
-        Self(Zeroizing::new(secret.into()))
+        let (mut secret, _) = extract.finalize();
+        let mut out = Zeroizing::new([0; 32]);
+        out.copy_from_slice(&secret);
+        secret.as_mut_slice().zeroize();
+        Self(out)
     }
 
     /// HKDF-Expand to one secret; `info` is concatenated.

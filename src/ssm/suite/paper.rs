@@ -8,7 +8,7 @@ use ctr::{
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::ssm::suite::MATERIAL_LEN as SHARED_LEN;
 
@@ -39,9 +39,9 @@ impl PaperKey {
         let (mac_key, rest) = split::<MAC_KEY_LEN>(rest);
         let (salt, _) = split::<SALT_LEN>(rest);
         Self {
-            cipher: Aes128Enc::new(&key.into()),
-            mac: keyed(&mac_key),
-            salt,
+            cipher: Aes128Enc::new((&*key).into()),
+            mac: keyed(mac_key.as_slice()),
+            salt: *salt,
         }
     }
 
@@ -113,9 +113,9 @@ fn keyed(key: &[u8]) -> Hmac<Sha1> {
 }
 
 /// The first `N` bytes and the rest; `bytes` holds at least `N`.
-fn split<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
+fn split<const N: usize>(bytes: &[u8]) -> (Zeroizing<[u8; N]>, &[u8]) {
     let (head, rest) = bytes.split_at(N);
-    let mut out = [0; N];
+    let mut out = Zeroizing::new([0; N]);
     out.copy_from_slice(head);
     (out, rest)
 }
