@@ -9,6 +9,7 @@
 //! to `core` and `sim` is pure: no sockets, clock, task or global randomness.
 
 pub mod acl;
+pub mod forwarder;
 pub mod lcm;
 pub mod name;
 pub mod random;
