@@ -16,7 +16,7 @@
 //! the reload.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     net::{SocketAddr, TcpStream},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -323,11 +323,11 @@ impl Policy {
         let mut left = Vec::with_capacity(candidates.len());
         for granted in candidates {
             let grant = granted.grant();
-            if !slots.contains_key(&grant) {
+            if let Entry::Vacant(place) = slots.entry(grant) {
                 let Ok(slot) = self.open(peer, grant, now, false) else {
                     continue;
                 };
-                slots.insert(grant, slot);
+                place.insert(slot);
             }
             left.push(granted);
         }
