@@ -311,7 +311,11 @@ impl Core {
             self.hot.insert(*number);
         }
         for (number, entry) in &mut self.sessions {
-            entry.session.probe();
+            if entry.session.is_suspended() {
+                entry.session.link_event(LinkEvent::Up, now);
+            } else {
+                entry.session.probe();
+            }
             self.touched.insert(*number);
         }
         self.settle(now);

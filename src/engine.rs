@@ -9,6 +9,7 @@ mod link;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -60,8 +61,9 @@ impl std::fmt::Debug for Served {
 /// What the outside asks of the core thread.
 #[derive(Debug)]
 pub enum Command {
-    /// A link's handshake is done; its health is reported to the sender.
-    Link(Joined, std::net::TcpStream, watch::Sender<Health>),
+    /// A link's handshake is done. Its health is reported to whoever dialled it; when that one lets go
+    /// of it the link ends, since another has taken its place.
+    Link(Joined, std::net::TcpStream, Option<watch::Sender<Health>>),
     /// The forwarder has answered an incoming channel.
     Served(ChannelKey, Result<Served, OpenFailure>),
     /// The network may have changed: ask every link, end every pause.
@@ -219,7 +221,8 @@ struct Loop {
 
 struct RunningLink {
     task: JoinHandle<()>,
-    health: watch::Sender<Health>,
+    health: Option<watch::Sender<Health>>,
+    local: Option<IpAddr>,
     label: String,
 }
 
@@ -280,7 +283,7 @@ impl Loop {
             let after = slept();
             if after.saturating_sub(before) > Duration::from_secs(5) {
                 tracing::info!(slept_s = (after - before).as_secs(), "the machine woke up");
-                self.shell.with(Core::network_changed);
+                self.network_changed();
             }
             before = after;
         }
@@ -290,7 +293,7 @@ impl Loop {
         match command {
             Command::Link(joined, stream, health) => self.link(joined, stream, health),
             Command::Served(key, result) => self.served(key, result),
-            Command::NetworkChanged => self.shell.with(Core::network_changed),
+            Command::NetworkChanged => self.network_changed(),
             Command::View(reply) => {
                 let connections = self.shell.table().len();
                 let view = self.shell.with(|core, now| View {
@@ -346,7 +349,7 @@ impl Loop {
             Event::LinkDoubtful(link) => {
                 if let Some(running) = self.links.borrow().get(&link) {
                     tracing::debug!(link = running.label, "link owes an answer");
-                    running.health.send_replace(Health::Doubtful);
+                    running.report(Health::Doubtful);
                 }
             }
             Event::WantLink(peer) => (self.surroundings.want)(peer),

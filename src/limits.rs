@@ -77,6 +77,8 @@ pub const SESSIONS_PER_PEER: usize = 16;
 pub const LINK_PING: Duration = Duration::from_millis(500);
 /// A link whose ping is unanswered for this long gets a second one beside it.
 pub const LINK_DOUBT: Duration = Duration::from_secs(1);
+/// The same after a hint that the network changed, or three round trips if those are longer.
+pub const LINK_HURRY: Duration = Duration::from_millis(150);
 /// A link whose ping is unanswered for this long is dead.
 pub const LINK_DEAD: Duration = Duration::from_secs(3);
 /// A link without news for this long is not asked unless a session uses it.
@@ -91,6 +93,8 @@ pub const LINK_DIAL: Duration = Duration::from_secs(3);
 pub const REDIAL: Duration = Duration::from_secs(1);
 /// Longest pause between tries to dial while nothing waits.
 pub const REDIAL_MAX: Duration = Duration::from_secs(60);
+/// How long a link that was in doubt is kept beside the one that replaced it.
+pub const LINK_OVERLAP: Duration = Duration::from_secs(5);
 /// Tries per endpoint under way at once.
 pub const DIALS_AT_ONCE: usize = 2;
 /// Inbound link handshakes under way at once; further connections wait in the kernel's queue.

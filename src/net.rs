@@ -4,3 +4,4 @@ pub mod accept;
 pub mod clock;
 pub mod seldom;
 pub mod tasks;
+pub mod watch;

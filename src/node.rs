@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
@@ -23,7 +22,7 @@ use crate::name::Identity;
 use crate::net::tasks::Tasks;
 use crate::node::part::{Links, Part, PartSetup, Policy};
 use crate::node::routing::Routing;
-use crate::peering::dialer::Endpoint;
+use crate::peering::dialer::{Endpoint, Hurry};
 use crate::proxy::{FrontEnd, Users, serve_forward};
 use crate::wire::target::Target;
 
@@ -278,30 +277,35 @@ impl RunningNode {
     }
 }
 
-/// Wakes every dialer of a node.
+/// Wakes every dialer of a part.
 #[derive(Clone, Debug, Default)]
-struct Hurry(Arc<std::sync::Mutex<Vec<Arc<Notify>>>>);
+struct Dialers(Arc<std::sync::Mutex<Vec<Arc<Hurry>>>>);
 
-impl Hurry {
+impl Dialers {
     /// A dialer's own wake-up.
-    fn one(&self) -> Arc<Notify> {
-        let notify = Arc::new(Notify::new());
+    fn one(&self) -> Arc<Hurry> {
+        let hurry = Arc::new(Hurry::default());
+        self.lock().push(Arc::clone(&hurry));
+        hurry
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Hurry>>> {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push(Arc::clone(&notify));
-        notify
     }
 
-    /// Wakes all.
-    fn all(&self) {
-        for notify in self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Channels wait for a link.
+    fn wanted(&self) {
+        self.lock()
             .iter()
-        {
-            notify.notify_one();
-        }
+            .for_each(|hurry| hurry.wanted.notify_one());
+    }
+
+    /// The network changed.
+    fn network_changed(&self) {
+        self.lock()
+            .iter()
+            .for_each(|hurry| hurry.network.notify_one());
     }
 }

@@ -41,7 +41,8 @@ impl Loop {
         let ticket = self
             .shell
             .with(|core, now| core.request(via, target, port, now));
-        self.waiting.borrow_mut().insert(
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.insert(
             ticket,
             Waiting {
                 stream,
@@ -49,10 +50,19 @@ impl Loop {
                 answer,
             },
         );
+        self.shell.table().set_waiting(waiting.len());
+    }
+
+    /// A request no longer waits.
+    fn claim(&self, ticket: Ticket) -> Option<Waiting> {
+        let mut waiting = self.waiting.borrow_mut();
+        let claimed = waiting.remove(&ticket);
+        self.shell.table().set_waiting(waiting.len());
+        claimed
     }
 
     pub(super) fn assigned(self: &Rc<Self>, ticket: Ticket, key: ChannelKey) {
-        let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) else {
+        let Some(waiting) = self.claim(ticket) else {
             return;
         };
         let Waiting {
@@ -90,7 +100,7 @@ impl Loop {
 
     /// No path was found for an application's connection.
     pub(super) fn unassigned(&self, ticket: Ticket, why: OpenFailure) {
-        let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) else {
+        let Some(waiting) = self.claim(ticket) else {
             return;
         };
         match waiting.answer {

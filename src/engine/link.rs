@@ -1,13 +1,14 @@
 //! A link's socket: reading frames into the core, writing what the core gives.
 
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 
 use crate::cloak::neighbours::Link;
-use crate::core::{Joined, LinkEnd};
+use crate::core::{Core, Joined, LinkEnd};
 use crate::engine::{Health, Loop, RunningLink};
 use crate::lcm::shell::Shell;
 use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_READ, LINK_TURN, PACKET_PLAIN_MAX};
@@ -21,6 +22,8 @@ const READ_MIN: usize = LENGTHS_LEN + FRAME_HEAD_MAX + FRAME_BODY_MAX;
 enum Broken {
     #[error("closed by the neighbour")]
     Eof,
+    #[error("another link has taken its place")]
+    Replaced,
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -33,7 +36,7 @@ impl Loop {
         self: &Rc<Self>,
         joined: Joined,
         stream: std::net::TcpStream,
-        health: watch::Sender<Health>,
+        health: Option<watch::Sender<Health>>,
     ) {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => Rc::new(stream),
@@ -51,10 +54,19 @@ impl Loop {
         };
         tracing::info!(link = number, peer, endpoint, direction, "link up");
         let label = format!("{number} {peer}");
+        let local = stream.local_addr().ok().map(|address| address.ip());
+        let released = health.clone();
         let own = Rc::clone(self);
         let task = tokio::task::spawn_local(async move {
             let notify = own.shell.add_link(number);
+            let replaced = async {
+                match released {
+                    Some(health) => health.closed().await,
+                    None => std::future::pending().await,
+                }
+            };
             let broken = tokio::select! {
+                () = replaced => Err(Broken::Replaced),
                 broken = read(&own.shell, number, &stream) => broken,
                 broken = write(&own.shell, number, &stream, &notify) => broken,
             };
@@ -68,9 +80,26 @@ impl Loop {
             RunningLink {
                 task,
                 health,
+                local,
                 label,
             },
         );
+    }
+
+    /// The network changed, or the machine was asleep: links from addresses that are gone end at once,
+    /// all others are asked.
+    pub(super) fn network_changed(&self) {
+        let orphans: Vec<Link> = self
+            .links
+            .borrow()
+            .iter()
+            .filter(|(_, running)| running.local.is_some_and(|local| !is_ours(local)))
+            .map(|(number, _)| *number)
+            .collect();
+        for link in orphans {
+            self.end_link(link, "its local address is gone");
+        }
+        self.shell.with(Core::network_changed);
     }
 
     /// Ends a link, if it still runs.
@@ -82,9 +111,23 @@ impl Loop {
         self.shell.with(|core, now| core.link_down(number, now));
         tracing::info!(link = running.label, reason, "link down");
         // Whoever dialled may have stopped.
-        running.health.send_replace(Health::Gone);
+        running.report(Health::Gone);
         running.task.abort();
     }
+}
+
+impl RunningLink {
+    /// Tells whoever dialled the link how it is.
+    pub(super) fn report(&self, health: Health) {
+        if let Some(sender) = &self.health {
+            sender.send_replace(health);
+        }
+    }
+}
+
+/// Whether this machine has the address: a socket can be bound to it.
+fn is_ours(local: IpAddr) -> bool {
+    std::net::UdpSocket::bind((local, 0)).is_ok()
 }
 
 async fn read(shell: &Shell, number: Link, stream: &TcpStream) -> Result<(), Broken> {

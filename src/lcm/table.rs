@@ -4,7 +4,7 @@
 //! local number of the session and the channel id, whose low bits are that port (design 6). The core
 //! thread writes the table; control reads it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 
@@ -107,7 +107,7 @@ impl Connection {
 
 /// The table. No guard of it lives across an await.
 #[derive(Clone, Debug, Default)]
-pub struct Table(Arc<DashMap<ChannelKey, Arc<Connection>>>);
+pub struct Table(Arc<DashMap<ChannelKey, Arc<Connection>>>, Arc<AtomicUsize>);
 
 impl Table {
     /// Enters a connection.
@@ -123,6 +123,16 @@ impl Table {
     /// Removes a connection.
     pub fn remove(&self, key: ChannelKey) -> Option<Arc<Connection>> {
         self.0.remove(&key).map(|(_, connection)| connection)
+    }
+
+    /// Notes how many connections wait for a channel.
+    pub fn set_waiting(&self, waiting: usize) {
+        self.1.store(waiting, Ordering::Relaxed);
+    }
+
+    /// Whether no connection is open or waits: nobody would notice a missing link.
+    pub fn is_idle(&self) -> bool {
+        self.0.is_empty() && self.1.load(Ordering::Relaxed) == 0
     }
 
     /// How many there are.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{LINK_DEAD, LINK_DOUBT, LINK_PING, LINK_PING_IDLE};
+use crate::limits::{LINK_DEAD, LINK_DOUBT, LINK_HURRY, LINK_PING, LINK_PING_IDLE};
 use crate::time::Time;
 
 /// What is known of a link's life.
@@ -20,6 +20,8 @@ struct Ping {
     number: u64,
     sent_at: Time,
     doubted: bool,
+    /// How long the answer may take before the link is in doubt.
+    patience: Duration,
 }
 
 /// What has to be done for a link.
@@ -64,7 +66,18 @@ impl Liveness {
 
     /// Asks at once, because something hints that the link may be dead.
     pub fn suspect(&mut self, now: Time) -> Option<Due> {
-        self.ping.is_none().then(|| self.ask(now))
+        let quick = LINK_HURRY.max(self.rtt.unwrap_or_default() * 3);
+        if let Some(ping) = &mut self.ping {
+            ping.patience = ping
+                .patience
+                .min(now.since(self.heard_at.max(ping.sent_at)) + quick);
+            return None;
+        }
+        let due = self.ask(now);
+        if let Some(ping) = &mut self.ping {
+            ping.patience = quick;
+        }
+        Some(due)
     }
 
     /// How long ago the neighbour was heard.
@@ -81,7 +94,11 @@ impl Liveness {
     pub fn due_at(&self) -> Time {
         match self.ping {
             Some(ping) => {
-                let patience = if ping.doubted { LINK_DEAD } else { LINK_DOUBT };
+                let patience = if ping.doubted {
+                    LINK_DEAD
+                } else {
+                    ping.patience
+                };
                 self.heard_at.max(ping.sent_at) + patience
             }
             None => {
@@ -116,6 +133,7 @@ impl Liveness {
             number: self.sent,
             sent_at: now,
             doubted: false,
+            patience: LINK_DOUBT,
         });
         Due::Ping(self.sent)
     }
@@ -149,6 +167,27 @@ mod tests {
         life.pong(1, answered);
         assert_eq!(life.rtt(), Some(Duration::from_millis(7)));
         assert_eq!(life.poll(asked + LINK_PING), Some(Due::Ping(2)));
+    }
+
+    #[test]
+    fn a_hint_makes_the_question_urgent() {
+        let mut life = Liveness::new(Time::ZERO);
+        assert_eq!(life.suspect(Time::ZERO), Some(Due::Ping(1)));
+        assert_eq!(life.poll(Time::ZERO + LINK_HURRY), Some(Due::Doubt));
+        assert_eq!(life.poll(Time::ZERO + LINK_DEAD), Some(Due::Dead));
+
+        let mut asked = Liveness::new(Time::ZERO);
+        asked.set_in_use(true);
+        asked.poll(Time::ZERO + LINK_PING);
+        assert_eq!(
+            asked.suspect(Time::ZERO + LINK_PING),
+            None,
+            "the question is under way"
+        );
+        assert_eq!(
+            asked.poll(Time::ZERO + LINK_PING + LINK_HURRY),
+            Some(Due::Doubt)
+        );
     }
 
     #[test]

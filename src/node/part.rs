@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::acl::Acl;
@@ -20,8 +21,9 @@ use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
 use crate::name::{Identity, Name};
 use crate::net::clock::{Clock, calendar};
 use crate::net::tasks::Tasks;
+use crate::net::watch::NetworkWatch;
 use crate::node::routing::Routing;
-use crate::node::{Hurry, StartError};
+use crate::node::{Dialers, StartError};
 use crate::peering::dialer::{Dialer, Endpoint};
 use crate::peering::greeter::greet;
 use crate::peering::join::Joiner;
@@ -137,8 +139,8 @@ impl Part {
         let forwarder = Forwarder::new(setup.acl.unwrap_or_default(), setup.own_listeners, false);
         let served = ServedChannels::default();
         let (inlets, queues) = inlets();
-        let hurry = Hurry::default();
-        let wake = hurry.clone();
+        let dialers = Dialers::default();
+        let wake = dialers.clone();
         let routing = Arc::clone(&setup.routing);
         let surroundings = Surroundings {
             serve: serve(
@@ -147,7 +149,7 @@ impl Part {
                 Arc::clone(&served),
                 tasks.clone(),
             ),
-            want: Box::new(move |_| wake.all()),
+            want: Box::new(move |_| wake.wanted()),
             show: Box::new(move |name| routing.show(name)),
         };
         let engine = Engine::start(core, clock, inlets.clone(), queues, surroundings)
@@ -161,10 +163,12 @@ impl Part {
                 endpoint,
                 joiner: Arc::clone(&joiner),
                 commands: inlets.commands.clone(),
-                hurry: hurry.one(),
+                hurry: dialers.one(),
+                table: engine.table().clone(),
             };
             tasks.spawn(dialer.run(random.fork()));
         }
+        tasks.spawn(watch_network(inlets.commands.clone(), dialers));
         let control = PartControl {
             inlets,
             forwarder,
@@ -199,6 +203,25 @@ impl Part {
     pub(super) async fn stop(self) {
         self.tasks.stop();
         self.engine.stop().await;
+    }
+}
+
+/// Tells core thread and dialers of every change of the network.
+async fn watch_network(commands: mpsc::Sender<Command>, dialers: Dialers) {
+    let watched = async {
+        let watch = NetworkWatch::open()?;
+        loop {
+            watch.changed().await?;
+            tracing::debug!("the network changed");
+            if commands.send(Command::NetworkChanged).await.is_err() {
+                return Ok(());
+            }
+            dialers.network_changed();
+        }
+    };
+    let ended: std::io::Result<()> = watched.await;
+    if let Err(error) = ended {
+        tracing::warn!(%error, "changes of the network are not noticed; links find out by themselves");
     }
 }
 

@@ -15,7 +15,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::core::Joined;
 use crate::engine::{Command, Health};
-use crate::limits::{DIALS_AT_ONCE, LINK_DIAL, REDIAL, REDIAL_MAX};
+use crate::lcm::table::Table;
+use crate::limits::{DIALS_AT_ONCE, LINK_DIAL, LINK_OVERLAP, REDIAL, REDIAL_MAX};
 use crate::name::Name;
 use crate::peering::join::{JoinError, Joiner};
 use crate::peering::options::set_link_options;
@@ -39,8 +40,19 @@ pub struct Dialer {
     pub joiner: Arc<Joiner>,
     /// Where finished links go.
     pub commands: mpsc::Sender<Command>,
-    /// Notified when channels wait for a link, or the network changed.
-    pub hurry: Arc<Notify>,
+    /// What makes it dial at once.
+    pub hurry: Arc<Hurry>,
+    /// Whether connections are open or wait.
+    pub table: Table,
+}
+
+/// What makes a dialer dial at once.
+#[derive(Debug, Default)]
+pub struct Hurry {
+    /// Channels wait for a link.
+    pub wanted: Notify,
+    /// The network changed.
+    pub network: Notify,
 }
 
 /// Why a try failed.
@@ -58,61 +70,73 @@ impl Dialer {
     /// Dials until dropped.
     pub async fn run(self, mut random: Random) {
         let this = Arc::new(self);
-        let mut pause = REDIAL;
+        let mut before = None;
         let mut told = false;
-        loop {
-            match this.attempt(&mut told, &mut pause, &mut random).await {
-                Some((joined, stream)) => {
-                    told = false;
-                    pause = REDIAL;
-                    let (health, mut watch) = watch::channel(Health::Good);
-                    let link = Command::Link(joined, stream, health);
-                    if this.commands.send(link).await.is_err() {
-                        return;
-                    }
-                    // An error means that the engine is gone, which ends the next send.
-                    let _ended = watch.wait_for(|health| *health != Health::Good).await;
-                }
-                None => return,
+        while let Some((joined, stream)) = this.attempt(&mut told, &mut random).await {
+            told = false;
+            let (health, mut watch) = watch::channel(Health::Good);
+            let link = Command::Link(joined, stream, Some(health));
+            if this.commands.send(link).await.is_err() {
+                return;
             }
+            let overlap = async {
+                sleep(LINK_OVERLAP).await;
+                // Letting go of its health ends the link that this one replaces.
+                before = None;
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                // An error means that the link or the engine is gone.
+                _gone = watch.wait_for(|health| *health != Health::Good) => {}
+                () = overlap => {}
+            }
+            before = Some(watch);
         }
+        drop(before);
     }
 
-    /// Tries until one try succeeds.
+    /// Tries until one try succeeds; `None` when the engine is gone.
     async fn attempt(
         self: &Arc<Self>,
         told: &mut bool,
-        pause: &mut Duration,
         random: &mut Random,
     ) -> Option<(Joined, std::net::TcpStream)> {
         let mut tries: JoinSet<Result<(Joined, std::net::TcpStream), DialError>> = JoinSet::new();
-        loop {
-            if self.commands.is_closed() {
-                return None;
-            }
+        let mut pause = REDIAL;
+        while !self.commands.is_closed() {
             if tries.len() < DIALS_AT_ONCE {
                 let (this, random) = (Arc::clone(self), random.fork());
                 tries.spawn(async move { this.dial(random).await });
             }
             let jitter = Duration::from_millis(random.below(100));
-            let next = sleep(*pause + jitter);
+            let next = sleep(pause + jitter);
             tokio::pin!(next);
             loop {
                 tokio::select! {
                     Some(result) = tries.join_next() => match result {
                         Ok(Ok(link)) => return Some(link),
                         Ok(Err(error)) => self.tell(&error, told),
+                        // Only a try that was given up.
                         Err(_) => {}
                     },
                     () = &mut next => break,
-                    () = self.hurry.notified() => {
-                        *pause = REDIAL;
+                    () = self.hurry.wanted.notified() => break,
+                    () = self.hurry.network.notified() => {
+                        // What was begun on the network as it was may never be answered.
+                        tries.abort_all();
+                        tries = JoinSet::new();
+                        pause = REDIAL;
                         break;
                     }
                 }
             }
-            *pause = (*pause * 2).min(REDIAL_MAX);
+            pause = if self.table.is_idle() {
+                (pause * 2).min(REDIAL_MAX)
+            } else {
+                REDIAL
+            };
         }
+        None
     }
 
     /// The first failure of a row is news, the others are detail.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::engine::{Command, Health};
+use crate::engine::Command;
 use crate::limits::{LINK_GREETINGS_MAX, LINK_HANDSHAKE};
 use crate::net::accept::accept;
 use crate::peering::join::{Greeting, Joiner};
@@ -50,9 +50,8 @@ async fn welcome(
     let greeting = timeout(LINK_HANDSHAKE, joiner.greet(stream, random)).await;
     match greeting {
         Ok(Greeting::Joined(joined, stream)) => {
-            let (health, _) = watch::channel(Health::Good);
             // The engine is gone when the node stops.
-            let _stopping = commands.send(Command::Link(*joined, stream, health)).await;
+            let _stopping = commands.send(Command::Link(*joined, stream, None)).await;
         }
         Ok(Greeting::Stranger(stream)) => {
             // What fails at once and what is slow look the same from outside.
