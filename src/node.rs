@@ -16,15 +16,15 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
+use crate::acl::Acl;
 use crate::config::Config;
 use crate::forwarder::OwnListeners;
-use crate::name::Identity;
+use crate::name::{Identity, Name};
 use crate::net::tasks::Tasks;
 use crate::node::part::{Links, Part, PartSetup, Policy};
 use crate::node::routing::Routing;
 use crate::peering::dialer::{Endpoint, Hurry};
-use crate::proxy::{FrontEnd, Users, serve_forward};
-use crate::wire::target::Target;
+use crate::proxy::{FrontEnd, Router, Users, serve_forward};
 
 pub use service::Handle;
 
@@ -83,94 +83,166 @@ pub struct RunningNode {
 
 /// Starts a node; its listeners are open when it returns.
 pub async fn start(setup: Setup) -> Result<RunningNode, StartError> {
-    let Setup {
-        config,
-        identity,
-        network_key,
-        embedded,
-        state_dir,
-        read_config,
-        config_path,
-    } = setup;
-    let runtime = tokio::runtime::Handle::current();
-    let own_name = identity.name();
-    let config = Arc::new(config);
-    let embedded_name = embedded.as_ref().map(Identity::name);
+    let config = Arc::new(setup.config);
+    let own_name = setup.identity.name();
+    let embedded_name = setup.embedded.as_ref().map(Identity::name);
     let routing = Arc::new(Routing::new(Arc::clone(&config), own_name, embedded_name));
-    let mut listeners = Vec::new();
-    let own_listeners = OwnListeners::default();
-    let front_ends = Tasks::new(runtime.clone());
-
-    let mut endpoints = endpoints(&config);
-    let mut embedded_part = None;
-    if let (Some(identity), Some(table)) = (embedded, &config.embedded) {
-        let name = identity.name();
-        let loopback = bind("embedded", "127.0.0.1:0").await?;
-        note(&mut listeners, &own_listeners, "embedded", &loopback);
-        endpoints.push(Endpoint {
-            address: local_address(&loopback),
-            pinned: Some(name),
-        });
-        let part = Part::start(PartSetup {
-            identity,
-            config: Arc::clone(&config),
-            network_key: network_key.clone(),
-            acl: Some(table.acl(own_name)),
-            links: Links {
-                listeners: vec![loopback],
-                endpoints: Vec::new(),
-            },
-            policy: Policy::only(own_name),
-            own_listeners: own_listeners.clone(),
-            routing: Arc::clone(&routing),
-            state_dir: None,
-        })?;
-        embedded_part = Some(part);
-    }
-
-    let mut link_listeners = Vec::new();
-    for address in &config.link.listen {
-        let listener = bind("link", &address.to_string()).await?;
-        note(&mut listeners, &own_listeners, "link", &listener);
-        link_listeners.push(listener);
-    }
-    let own = Part::start(PartSetup {
-        identity,
-        config: Arc::clone(&config),
-        network_key: network_key.clone(),
-        acl: config.forwarder.clone(),
-        links: Links {
-            listeners: link_listeners,
-            endpoints,
-        },
-        policy: Policy::of(&config, network_key.is_some(), embedded_name),
-        own_listeners: own_listeners.clone(),
-        routing: Arc::clone(&routing),
-        state_dir,
-    })?;
-    start_front_ends(
-        &config,
-        &routing,
-        &own,
-        &front_ends,
-        &own_listeners,
-        &mut listeners,
-    )
-    .await?;
-    let handle = Arc::new(Handle::new(
+    let mut starting = Starting {
+        config,
         routing,
+        network_key: setup.network_key,
+        own_listeners: OwnListeners::default(),
+        listeners: Vec::new(),
+        endpoints: Vec::new(),
+    };
+    starting.endpoints = endpoints(&starting.config);
+    let embedded = match setup.embedded {
+        Some(identity) => starting.embedded(identity, own_name).await?,
+        None => None,
+    };
+    let own = starting
+        .own(setup.identity, embedded_name, setup.state_dir)
+        .await?;
+    let front_ends = Tasks::new(tokio::runtime::Handle::current());
+    starting.front_ends(&own, &front_ends).await?;
+    let handle = Arc::new(Handle::new(
+        starting.routing,
         own.control(),
-        embedded_part.as_ref().map(Part::control),
-        listeners.clone(),
-        (config_path, read_config),
+        embedded.as_ref().map(Part::control),
+        starting.listeners.clone(),
+        (setup.config_path, setup.read_config),
     ));
     Ok(RunningNode {
         handle,
         own,
-        embedded: embedded_part,
+        embedded,
         front_ends,
-        listeners,
+        listeners: starting.listeners,
     })
+}
+
+/// A node on its way up.
+struct Starting {
+    config: Arc<Config>,
+    routing: Arc<Routing>,
+    network_key: Option<Zeroizing<[u8; 32]>>,
+    own_listeners: OwnListeners,
+    listeners: Vec<String>,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Starting {
+    /// The embedded node: its link is on a loopback port of its own, for the outer node only.
+    async fn embedded(
+        &mut self,
+        identity: Identity,
+        outer: Name,
+    ) -> Result<Option<Part>, StartError> {
+        let Some(acl) = self.config.embedded.as_ref().map(|table| table.acl(outer)) else {
+            return Ok(None);
+        };
+        let pinned = Some(identity.name());
+        let loopback = self.listen("embedded", "127.0.0.1:0").await?;
+        let address = loopback
+            .local_addr()
+            .map_or_else(|_| String::new(), |a| a.to_string());
+        self.endpoints.push(Endpoint { address, pinned });
+        let links = Links {
+            listeners: vec![loopback],
+            endpoints: Vec::new(),
+        };
+        self.part(identity, Some(acl), links, Policy::only(outer), None)
+            .map(Some)
+    }
+
+    /// The node's own part, which dials the embedded one too.
+    async fn own(
+        &mut self,
+        identity: Identity,
+        embedded: Option<Name>,
+        state_dir: Option<PathBuf>,
+    ) -> Result<Part, StartError> {
+        let mut listeners = Vec::new();
+        let config = Arc::clone(&self.config);
+        for address in &config.link.listen {
+            listeners.push(self.listen("link", &address.to_string()).await?);
+        }
+        let endpoints = std::mem::take(&mut self.endpoints);
+        let policy = Policy::of(&config, self.network_key.is_some(), embedded);
+        let links = Links {
+            listeners,
+            endpoints,
+        };
+        self.part(identity, config.forwarder.clone(), links, policy, state_dir)
+    }
+
+    fn part(
+        &self,
+        identity: Identity,
+        acl: Option<Acl>,
+        links: Links,
+        policy: Policy,
+        state_dir: Option<PathBuf>,
+    ) -> Result<Part, StartError> {
+        Part::start(PartSetup {
+            identity,
+            config: Arc::clone(&self.config),
+            network_key: self.network_key.clone(),
+            acl,
+            links,
+            policy,
+            own_listeners: self.own_listeners.clone(),
+            routing: Arc::clone(&self.routing),
+            state_dir,
+        })
+    }
+
+    async fn front_ends(&mut self, own: &Part, tasks: &Tasks) -> Result<(), StartError> {
+        let config = Arc::clone(&self.config);
+        let users = (!config.proxy.users.is_empty()).then(|| {
+            let users = config.proxy.users.iter();
+            Users::new(users.map(|(name, secret)| (name.as_str(), secret.expose())))
+        });
+        let router: Arc<dyn Router> = Arc::<Routing>::clone(&self.routing);
+        let gate = own.inlets().connections.clone();
+        let front_end = Arc::new(FrontEnd::new(router, users, gate.clone()));
+        for address in &config.proxy.listen {
+            let listener = self.listen("proxy", &address.to_string()).await?;
+            tasks.spawn(Arc::clone(&front_end).serve(listener, tasks.stopping()));
+        }
+        for (index, forward) in config.forwards.iter().enumerate() {
+            let listener = self.listen("forward", &forward.listen.to_string()).await?;
+            let routing = Arc::clone(&self.routing);
+            let via = move || routing.forward(index);
+            let target = forward.target.clone();
+            tasks.spawn(serve_forward(
+                listener,
+                via,
+                target,
+                gate.clone(),
+                tasks.stopping(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Opens a listener and notes it for status and for the forwarder, which never dials it.
+    async fn listen(
+        &mut self,
+        table: &'static str,
+        address: &str,
+    ) -> Result<TcpListener, StartError> {
+        let failed = |error| StartError::Listen {
+            table,
+            address: address.to_owned(),
+            error,
+        };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        self.own_listeners.insert(bound);
+        self.listeners.push(format!("{table} {bound}"));
+        Ok(listener)
+    }
 }
 
 fn endpoints(config: &Config) -> Vec<Endpoint> {
@@ -179,71 +251,6 @@ fn endpoints(config: &Config) -> Vec<Endpoint> {
         pinned: peer.name,
     };
     config.link.peers.iter().map(endpoint).collect()
-}
-
-async fn start_front_ends(
-    config: &Arc<Config>,
-    routing: &Arc<Routing>,
-    own: &Part,
-    tasks: &Tasks,
-    own_listeners: &OwnListeners,
-    listeners: &mut Vec<String>,
-) -> Result<(), StartError> {
-    let users = (!config.proxy.users.is_empty()).then(|| {
-        Users::new(
-            config
-                .proxy
-                .users
-                .iter()
-                .map(|(name, secret)| (name.as_str(), secret.expose())),
-        )
-    });
-    let router: Arc<dyn crate::proxy::Router> = Arc::<Routing>::clone(routing);
-    let gate = own.inlets().connections.clone();
-    let front_end = Arc::new(FrontEnd::new(router, users, gate.clone()));
-    for address in &config.proxy.listen {
-        let listener = bind("proxy", &address.to_string()).await?;
-        note(listeners, own_listeners, "proxy", &listener);
-        tasks.spawn(Arc::clone(&front_end).serve(listener, tasks.stopping()));
-    }
-    for (index, forward) in config.forwards.iter().enumerate() {
-        let listener = bind("forward", &forward.listen.to_string()).await?;
-        note(listeners, own_listeners, "forward", &listener);
-        let routing = Arc::clone(routing);
-        let target: Target = forward.target.clone();
-        let via = move || routing.forward(index);
-        tasks.spawn(serve_forward(
-            listener,
-            via,
-            target,
-            gate.clone(),
-            tasks.stopping(),
-        ));
-    }
-    Ok(())
-}
-
-async fn bind(table: &'static str, address: &str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| StartError::Listen {
-            table,
-            address: address.to_owned(),
-            error,
-        })
-}
-
-fn local_address(listener: &TcpListener) -> String {
-    listener
-        .local_addr()
-        .map_or_else(|_| String::new(), |address| address.to_string())
-}
-
-fn note(listeners: &mut Vec<String>, own: &OwnListeners, kind: &str, listener: &TcpListener) {
-    if let Ok(address) = listener.local_addr() {
-        own.insert(address);
-        listeners.push(format!("{kind} {address}"));
-    }
 }
 
 impl RunningNode {

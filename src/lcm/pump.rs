@@ -14,10 +14,13 @@ use tokio::sync::oneshot;
 use crate::core::ChannelKey;
 use crate::lcm::local::{Answer, Ending};
 use crate::lcm::shell::Shell;
+use crate::lcm::stream::Stream;
 use crate::lcm::table::{Connection, Fate};
 use crate::limits::PUMP_TURN;
-use crate::session::ResetCode;
+use crate::session::{ResetCode, Session};
+use crate::time::Time;
 use crate::wire::failure::OpenFailure;
+use crate::wire::frame::ChannelId;
 
 /// A connection and its channel.
 #[derive(Debug)]
@@ -302,27 +305,10 @@ impl Pump {
         while *turn < PUMP_TURN {
             let stream = &self.connection.stream;
             let waits = self.shell.with(|core, now| {
-                let Some(session) = core.session(key.session) else {
-                    return Ok(Waits::Nothing);
-                };
-                let (first, second) = session.waiting(key.channel);
-                if first.is_empty() {
-                    return Ok(if session.is_read_out(key.channel) {
-                        Waits::End
-                    } else {
-                        Waits::Nothing
-                    });
-                }
-                let count = match stream.try_write(first) {
-                    Ok(count) if count == first.len() && !second.is_empty() => {
-                        count + stream.try_write(second).unwrap_or(0)
-                    }
-                    Ok(count) => count,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                    Err(error) => return Err(error),
-                };
-                session.take(key.channel, count, now);
-                Ok(Waits::Some(count))
+                let session = core.session(key.session);
+                session.map_or(Ok(Waits::Nothing), |session| {
+                    drain(session, key.channel, stream, now)
+                })
             })?;
             match waits {
                 Waits::Nothing => return Ok(()),
@@ -342,6 +328,30 @@ impl Pump {
         }
         Ok(())
     }
+}
+
+/// Writes what waits for the application, as far as the stream takes it.
+fn drain(
+    session: &mut Session,
+    channel: ChannelId,
+    stream: &Stream,
+    now: Time,
+) -> io::Result<Waits> {
+    let (first, second) = session.waiting(channel);
+    if first.is_empty() {
+        let ended = session.is_read_out(channel);
+        return Ok(if ended { Waits::End } else { Waits::Nothing });
+    }
+    let count = match stream.try_write(first) {
+        Ok(count) if count == first.len() && !second.is_empty() => {
+            count + stream.try_write(second).unwrap_or(0)
+        }
+        Ok(count) => count,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return Err(error),
+    };
+    session.take(channel, count, now);
+    Ok(Waits::Some(count))
 }
 
 /// What waits for the application.

@@ -25,6 +25,10 @@ pub struct NetworkWatch {
 
 impl NetworkWatch {
     /// Listens from here on. Fails where the system has no such thing.
+    #[expect(
+        deprecated,
+        reason = "an OwnedFd keeps its descriptor open as long as it is registered; the other way is unsafe"
+    )]
     pub fn open() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;

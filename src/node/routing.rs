@@ -11,7 +11,7 @@ use crate::wire::target::{Host, Target};
 
 /// The routing table in force.
 #[derive(Debug)]
-pub struct Routing {
+pub(super) struct Routing {
     config: RwLock<Arc<Config>>,
     own: Name,
     embedded: Option<Name>,
@@ -19,7 +19,7 @@ pub struct Routing {
 
 impl Routing {
     /// The routes of a configuration.
-    pub fn new(config: Arc<Config>, own: Name, embedded: Option<Name>) -> Self {
+    pub(super) fn new(config: Arc<Config>, own: Name, embedded: Option<Name>) -> Self {
         Self {
             config: RwLock::new(config),
             own,
@@ -28,27 +28,27 @@ impl Routing {
     }
 
     /// The configuration in force.
-    pub fn config(&self) -> Arc<Config> {
+    pub(super) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts another configuration in force.
-    pub fn replace(&self, config: Arc<Config>) {
+    pub(super) fn replace(&self, config: Arc<Config>) {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     /// This node's name.
-    pub const fn own(&self) -> Name {
+    pub(super) const fn own(&self) -> Name {
         self.own
     }
 
     /// The embedded node's name.
-    pub const fn embedded(&self) -> Option<Name> {
+    pub(super) const fn embedded(&self) -> Option<Name> {
         self.embedded
     }
 
     /// How a node is shown in logs: alias and name, both shortened to what tells it apart.
-    pub fn show(&self, name: Name) -> String {
+    pub(super) fn show(&self, name: Name) -> String {
         if self.embedded == Some(name) {
             return format!("embedded ({})", name.short());
         }
@@ -64,7 +64,7 @@ impl Routing {
     }
 
     /// Who carries the fixed forward at this place of the configuration.
-    pub fn forward(&self, index: usize) -> Vec<Name> {
+    pub(super) fn forward(&self, index: usize) -> Vec<Name> {
         self.config()
             .forwards
             .get(index)

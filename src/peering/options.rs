@@ -9,7 +9,7 @@ use crate::limits::{LINK_BACKLOG, LINK_DEAD};
 
 /// Sets what a link's socket needs: no Nagle's delay, a short unsent backlog so that the newest packet
 /// never waits behind much, an end to data that nobody acknowledges, and BBR where the kernel has it.
-pub fn set_link_options(stream: &TcpStream) {
+pub(super) fn set_link_options(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(30));
     // Each of these makes a link better; none is needed for it to work.

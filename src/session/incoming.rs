@@ -60,7 +60,7 @@ impl Session {
             Ok(survey) => survey,
             Err(error) => return self.misbehaved(error.into()),
         };
-        self.heard(which, pair, header.number, &survey, packet.path, now);
+        self.heard((which, pair), header.number, &survey, packet.path, now);
         match self.frames(plain, now, to) {
             Ok(true) => {
                 let noted = Noted {
@@ -93,15 +93,8 @@ impl Session {
             .then_some((Which::Next, next))
     }
 
-    fn heard(
-        &mut self,
-        which: Which,
-        pair: Pair,
-        number: u64,
-        survey: &Survey,
-        path: u64,
-        now: Time,
-    ) {
+    fn heard(&mut self, keys: (Which, Pair), number: u64, survey: &Survey, path: u64, now: Time) {
+        let (which, pair) = keys;
         self.heard_at = now;
         self.suspected = false;
         if !self.confirmed {
