@@ -237,9 +237,8 @@ impl Core {
                 self.confirmed(number, peer, now);
                 return;
             }
-            SessionEvent::Suspended => {
+            SessionEvent::Suspended(reason) => {
                 entry.suspended_at = Some(now);
-                let reason = entry.session.reason();
                 self.events.push_back(Event::WantLink(peer));
                 Event::Suspended(number, peer, reason)
             }

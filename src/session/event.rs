@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::srm::resume::Reason;
 use crate::srm::send::Misbehaved;
 use crate::wire::codec::DecodeError;
 use crate::wire::failure::OpenFailure;
@@ -81,8 +82,8 @@ pub enum Event {
     Closed(ChannelId),
     /// The handshake is confirmed: the peer has the keys.
     Confirmed,
-    /// The peer cannot be reached: local reads pause.
-    Suspended,
+    /// The peer cannot be reached, for this reason: local reads pause.
+    Suspended(Reason),
     /// The session goes on under a new pair of keys.
     Resumed,
     /// Two Re-Hellos were unanswered on a live path: ask the peer whether it still has the session.

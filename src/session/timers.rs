@@ -60,7 +60,7 @@ impl Session {
         }
         self.suspended_at = Some(now);
         self.rewind();
-        self.events.push_back(Event::Suspended);
+        self.events.push_back(Event::Suspended(cause));
     }
 
     /// Since when an answer has been owed under the live pair.
