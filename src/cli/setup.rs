@@ -77,7 +77,7 @@ pub(super) fn check(asked: Option<&Path>) -> Result<String, Failure> {
     if let Some(key) = &config.network.key_file {
         keyfile::network_key(key).map_err(Failure::config)?;
     }
-    Ok(config.exposure().to_string())
+    Ok(format!("{}\n", config.exposure()))
 }
 
 /// Where the daemon of this configuration may be listening for us.
