@@ -16,6 +16,7 @@ pub mod control;
 pub mod core;
 pub mod engine;
 pub mod forwarder;
+pub mod fuzzing;
 pub mod keyfile;
 pub mod lcm;
 pub mod limits;

@@ -1,0 +1,172 @@
+//! Bodies of the fuzz targets: each takes any bytes and must neither panic nor hang.
+//!
+//! `fuzz/` runs them under a coverage-guided fuzzer; `tests/corpora.rs` replays what it has found.
+
+use std::path::Path;
+
+use crate::config::{Config, Source};
+use crate::link::frames::FrameOpener;
+use crate::link::handshake::{Judge, Listener};
+use crate::name::certificate::{Certificate, LocalParty, OverlayId, StaticKey, Terms};
+use crate::name::{Identity, Name};
+use crate::proxy::exercise;
+use crate::random::Random;
+use crate::srm::resume::Hello;
+use crate::ssm::handshake::Responder;
+use crate::time::Calendar;
+use crate::wire::codec::Reader;
+use crate::wire::frame::Frame;
+use crate::wire::link::{Head, LENGTHS_LEN, Lengths};
+use crate::wire::location::Location;
+use crate::wire::packet::Header;
+use crate::wire::target::{Host, Target};
+
+/// A fuzz target: its name, which is also its corpus folder, and its body.
+pub type FuzzTarget = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [FuzzTarget; 13] = [
+    ("certificate", certificate),
+    ("config", config),
+    ("control_request", control_request),
+    ("frame", frame),
+    ("hello_a", hello_a),
+    ("host", host),
+    ("link_first_message", link_first_message),
+    ("link_frame", link_frame),
+    ("link_head", link_head),
+    ("name", name),
+    ("packet_header", packet_header),
+    ("preface", preface),
+    ("re_hello", re_hello),
+];
+
+fn party() -> LocalParty {
+    let terms = Terms { not_before: Calendar(0), not_after: Calendar(1 << 40), serial: 1 };
+    let key = StaticKey::from_bytes([9; 32]);
+    LocalParty::new(Identity::from_seed(&[7; 32]), key, terms, [3; 16], OverlayId::of("fuzz"))
+}
+
+/// A certificate, and its verification.
+pub fn certificate(data: &[u8]) {
+    if let Ok(certificate) = Certificate::decode(&mut Reader::new(data)) {
+        let verified = certificate.verify(&OverlayId::of("fuzz"), Calendar(5), None);
+        assert!(verified.is_err(), "nobody can sign for the names of a fuzzer");
+    }
+}
+
+/// A configuration file.
+pub fn config(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let read = |_: &Path| Err("no files here".to_owned());
+    let source = Source { path: Path::new("fuzz.toml"), text: &text, read: &read };
+    match Config::parse(&source, 512 << 20) {
+        Ok(config) => drop(config.exposure().to_string()),
+        Err(error) => assert!(!error.to_string().is_empty(), "an error names its place"),
+    }
+}
+
+/// A request on the control socket.
+pub fn control_request(data: &[u8]) {
+    // Whether it is one does not matter.
+    let _request = serde_json::from_slice::<crate::control::protocol::Request>(data);
+}
+
+/// Frames of a sealed packet.
+pub fn frame(data: &[u8]) {
+    let mut reader = Reader::new(data);
+    while !reader.is_empty() {
+        let Ok(frame) = Frame::decode(&mut reader) else { return };
+        let mut out = Vec::new();
+        frame.encode(&mut out);
+        assert_eq!(Frame::decode(&mut Reader::new(&out)), Ok(frame));
+    }
+}
+
+/// The first message of a session's handshake.
+pub fn hello_a(data: &[u8]) {
+    let me = party();
+    let mut random = Random::from_number(1);
+    let read = Responder::new(&me, &[0; 32]).read(data, Calendar(5), &|_| None, &mut random);
+    assert!(read.is_err(), "a fuzzer has no keys");
+}
+
+/// A host name or address, and a target with it.
+pub fn host(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(host) = text.parse::<Host>() {
+        assert_eq!(host.to_string().parse(), Ok(host.clone()), "canonical once, canonical for ever");
+        let mut out = Vec::new();
+        let target = Target::Address(host, 80);
+        target.encode(&mut out);
+        assert_eq!(Target::decode(&mut Reader::new(&out)), Ok(target));
+    }
+}
+
+/// The first message on a link port.
+pub fn link_first_message(data: &[u8]) {
+    let me = party();
+    let mut listener = Listener::new(&me, None, &mut Random::from_number(1));
+    let judge = Judge { me: &me, now: Calendar(5), last_serial: &|_| None };
+    if let Ok(step) = listener.read(&judge, data) {
+        assert!(step.done.is_none(), "a fuzzer has no keys");
+    }
+}
+
+/// Bytes on a link whose handshake is done.
+pub fn link_frame(data: &[u8]) {
+    let mut buffer = data.to_vec();
+    let opened = FrameOpener::new([5; 32]).open(&mut buffer);
+    assert!(!matches!(opened, Ok(Some(_))), "a fuzzer has no keys");
+}
+
+/// The head of a link frame.
+pub fn link_head(data: &[u8]) {
+    if let Some((lengths, rest)) = data.split_first_chunk::<LENGTHS_LEN>() {
+        if let Ok(lengths) = Lengths::decode(*lengths) {
+            assert_eq!(Lengths::decode(lengths.to_bytes()), Ok(lengths));
+        }
+        for has_body in [false, true] {
+            if let Ok(head) = Head::decode(rest, has_body) {
+                let mut out = Vec::new();
+                head.encode(&mut out);
+                assert_eq!(Head::decode(&out, has_body), Ok(head));
+            }
+        }
+    }
+}
+
+/// The text of a name.
+pub fn name(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(name) = text.parse::<Name>() {
+        assert_eq!(name.to_string(), text.to_ascii_lowercase());
+    }
+}
+
+/// The header of a packet, and a location behind it.
+pub fn packet_header(data: &[u8]) {
+    let mut reader = Reader::new(data);
+    if let Ok(header) = Header::decode(&mut reader) {
+        assert!(data.starts_with(&header.to_bytes()));
+    }
+    if let Ok(location) = Location::decode(&mut reader) {
+        let mut out = Vec::new();
+        location.encode(&mut out);
+        assert_eq!(Location::decode(&mut Reader::new(&out)), Ok(location));
+    }
+}
+
+/// What an application says to the proxy: the first two bytes place the cuts between its pieces.
+pub fn preface(data: &[u8]) {
+    let Some(([first, second], bytes)) = data.split_first_chunk::<2>() else { return };
+    let cuts = [usize::from(*first), usize::from(*first) + usize::from(*second)];
+    exercise::preface(bytes, &cuts, None);
+}
+
+/// An opened Re-Hello.
+pub fn re_hello(data: &[u8]) {
+    if let Ok(hello) = Hello::decode(data) {
+        assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+    }
+}
