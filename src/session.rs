@@ -125,6 +125,8 @@ pub struct Session {
     channels: BTreeMap<ChannelId, Channel>,
     opened_by_peer: Ranges,
     opens_pending: usize,
+    /// Refused channels that the peer has not heard of.
+    stubs: usize,
     next_counter: u64,
     gone: VecDeque<ChannelId>,
     moved: Vec<ChannelId>,
@@ -182,6 +184,7 @@ impl Session {
             channels: BTreeMap::new(),
             opened_by_peer: Ranges::default(),
             opens_pending: 0,
+            stubs: 0,
             next_counter: 1,
             gone: VecDeque::new(),
             moved: Vec::new(),

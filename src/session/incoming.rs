@@ -179,7 +179,7 @@ impl Session {
                     permitted,
                     target,
                 } => {
-                    self.incoming_open(channel, permitted, target, now)?;
+                    taken &= self.incoming_open(channel, permitted, target, now)?;
                 }
                 Frame::Opened { channel, permitted } => self.opened(channel, permitted)?,
                 Frame::OpenFailed { channel, code } => self.open_failed(channel, code, now),

@@ -57,14 +57,14 @@ impl Session {
         self.list(id);
     }
 
-    /// The peer opens a channel.
+    /// The peer opens a channel. False when there is no room even to refuse it.
     pub(super) fn incoming_open(
         &mut self,
         id: ChannelId,
         permitted: u64,
         target: Target,
         now: Time,
-    ) -> Result<(), Misbehaviour> {
+    ) -> Result<bool, Misbehaviour> {
         if id.opened_by_responder() == (self.side == Side::B) {
             return Err(Misbehaviour::ForeignId);
         }
@@ -74,11 +74,15 @@ impl Session {
                 channel.answer = Told::Due;
                 self.list(id);
             }
-            return Ok(());
+            return Ok(true);
+        }
+        if self.stubs >= OPENS_PENDING_MAX {
+            // The peer does not hear that it is refused; it has to ask again.
+            return Ok(self.opened_by_peer.contains(id.counter()));
         }
         if !self.opened_by_peer.insert(id.counter()) {
             self.tell_gone(id);
-            return Ok(());
+            return Ok(true);
         }
         let full = self.channels.len() >= CHANNELS_MAX || self.opens_pending >= OPENS_PENDING_MAX;
         let halves = if full {
@@ -105,7 +109,7 @@ impl Session {
                 target,
             });
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Says that the service behind an incoming channel answered.
@@ -128,6 +132,7 @@ impl Session {
         };
         if channel.phase == Phase::Incoming {
             channel.phase = Phase::Refused(failure);
+            self.stubs += 1;
             channel.answer = Told::Due;
             channel.send.discard();
             channel.receive.discard();
@@ -242,7 +247,12 @@ impl Session {
         match channel.phase {
             Phase::Incoming => self.opens_pending = self.opens_pending.saturating_sub(1),
             Phase::Opening | Phase::Open => {}
-            Phase::Refused(_) | Phase::Reset(_) => {
+            Phase::Refused(_) => {
+                self.stubs = self.stubs.saturating_sub(1);
+                self.note_idle(now);
+                return;
+            }
+            Phase::Reset(_) => {
                 self.note_idle(now);
                 return;
             }
@@ -276,8 +286,10 @@ impl Session {
             return;
         }
         if let Some(channel) = self.channels.remove(&id) {
-            if channel.phase == Phase::Open {
-                self.events.push_back(Event::Closed(id));
+            match channel.phase {
+                Phase::Open => self.events.push_back(Event::Closed(id)),
+                Phase::Refused(_) => self.stubs = self.stubs.saturating_sub(1),
+                Phase::Opening | Phase::Incoming | Phase::Reset(_) => {}
             }
             self.note_idle(now);
         }

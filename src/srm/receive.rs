@@ -27,6 +27,8 @@ pub enum Arrival {
 pub struct ReceiveHalf {
     ring: Ring,
     early: BTreeMap<u64, Vec<u8>>,
+    /// Bytes in `early`: never more than the window, whatever overlaps the peer sends.
+    early_bytes: usize,
     budget: Budget,
     window: usize,
     permitted: u64,
@@ -41,6 +43,7 @@ impl ReceiveHalf {
         Self {
             ring: Ring::new(),
             early: BTreeMap::new(),
+            early_bytes: 0,
             budget,
             window,
             permitted: window as u64,
@@ -150,13 +153,17 @@ impl ReceiveHalf {
         {
             return Arrival::Stale;
         }
-        if self.early.len() >= REASSEMBLY_PIECES_MAX || bytes.is_empty() {
+        let full = self.early_bytes + bytes.len() > self.window;
+        if full || self.early.len() >= REASSEMBLY_PIECES_MAX || bytes.is_empty() {
             return Arrival::Refused;
         }
         if fin {
             self.fin = Some(offset + bytes.len() as u64);
         }
-        self.early.insert(offset, bytes.to_vec());
+        self.early_bytes += bytes.len();
+        if let Some(shorter) = self.early.insert(offset, bytes.to_vec()) {
+            self.early_bytes -= shorter.len();
+        }
         Arrival::Early
     }
 
@@ -166,6 +173,7 @@ impl ReceiveHalf {
                 break;
             }
             let (offset, bytes) = entry.remove_entry();
+            self.early_bytes -= bytes.len();
             self.append(offset, &bytes, |_| 0);
         }
     }
@@ -198,6 +206,7 @@ impl ReceiveHalf {
     pub fn discard(&mut self) {
         self.ring.clear();
         self.early.clear();
+        self.early_bytes = 0;
         self.discarding = true;
         self.budget.release(self.window);
         self.window = 0;
@@ -284,6 +293,16 @@ mod tests {
             Err(Misbehaved::FinalSize)
         );
         assert_eq!(half.arrive(0, b"abc", true, |_| 0), Ok(Arrival::Stale));
+    }
+
+    #[test]
+    fn overlapping_pieces_take_no_more_than_the_window() {
+        let mut half = half();
+        for offset in 1..200 {
+            let arrival = half.arrive(offset, &[0; 1_000], false, |_| 0).unwrap();
+            assert!(matches!(arrival, Arrival::Early | Arrival::Refused));
+        }
+        assert!(half.early.values().map(Vec::len).sum::<usize>() <= CHANNEL_FLOOR);
     }
 
     #[test]
