@@ -42,16 +42,29 @@ pub const TARGETS: [FuzzTarget; 13] = [
 ];
 
 fn party() -> LocalParty {
-    let terms = Terms { not_before: Calendar(0), not_after: Calendar(1 << 40), serial: 1 };
+    let terms = Terms {
+        not_before: Calendar(0),
+        not_after: Calendar(1 << 40),
+        serial: 1,
+    };
     let key = StaticKey::from_bytes([9; 32]);
-    LocalParty::new(Identity::from_seed(&[7; 32]), key, terms, [3; 16], OverlayId::of("fuzz"))
+    LocalParty::new(
+        Identity::from_seed(&[7; 32]),
+        key,
+        terms,
+        [3; 16],
+        OverlayId::of("fuzz"),
+    )
 }
 
 /// A certificate, and its verification.
 pub fn certificate(data: &[u8]) {
     if let Ok(certificate) = Certificate::decode(&mut Reader::new(data)) {
         let verified = certificate.verify(&OverlayId::of("fuzz"), Calendar(5), None);
-        assert!(verified.is_err(), "nobody can sign for the names of a fuzzer");
+        assert!(
+            verified.is_err(),
+            "nobody can sign for the names of a fuzzer"
+        );
     }
 }
 
@@ -59,7 +72,11 @@ pub fn certificate(data: &[u8]) {
 pub fn config(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let read = |_: &Path| Err("no files here".to_owned());
-    let source = Source { path: Path::new("fuzz.toml"), text: &text, read: &read };
+    let source = Source {
+        path: Path::new("fuzz.toml"),
+        text: &text,
+        read: &read,
+    };
     match Config::parse(&source, 512 << 20) {
         Ok(config) => drop(config.exposure().to_string()),
         Err(error) => assert!(!error.to_string().is_empty(), "an error names its place"),
@@ -76,7 +93,9 @@ pub fn control_request(data: &[u8]) {
 pub fn frame(data: &[u8]) {
     let mut reader = Reader::new(data);
     while !reader.is_empty() {
-        let Ok(frame) = Frame::decode(&mut reader) else { return };
+        let Ok(frame) = Frame::decode(&mut reader) else {
+            return;
+        };
         let mut out = Vec::new();
         frame.encode(&mut out);
         assert_eq!(Frame::decode(&mut Reader::new(&out)), Ok(frame));
@@ -95,7 +114,11 @@ pub fn hello_a(data: &[u8]) {
 pub fn host(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(host) = text.parse::<Host>() {
-        assert_eq!(host.to_string().parse(), Ok(host.clone()), "canonical once, canonical for ever");
+        assert_eq!(
+            host.to_string().parse(),
+            Ok(host.clone()),
+            "canonical once, canonical for ever"
+        );
         let mut out = Vec::new();
         let target = Target::Address(host, 80);
         target.encode(&mut out);
@@ -107,7 +130,11 @@ pub fn host(data: &[u8]) {
 pub fn link_first_message(data: &[u8]) {
     let me = party();
     let mut listener = Listener::new(&me, None, &mut Random::from_number(1));
-    let judge = Judge { me: &me, now: Calendar(5), last_serial: &|_| None };
+    let judge = Judge {
+        me: &me,
+        now: Calendar(5),
+        last_serial: &|_| None,
+    };
     if let Ok(step) = listener.read(&judge, data) {
         assert!(step.done.is_none(), "a fuzzer has no keys");
     }
@@ -159,8 +186,13 @@ pub fn packet_header(data: &[u8]) {
 
 /// What an application says to the proxy: the first two bytes place the cuts between its pieces.
 pub fn preface(data: &[u8]) {
-    let Some(([first, second], bytes)) = data.split_first_chunk::<2>() else { return };
-    let cuts = [usize::from(*first), usize::from(*first) + usize::from(*second)];
+    let Some(([first, second], bytes)) = data.split_first_chunk::<2>() else {
+        return;
+    };
+    let cuts = [
+        usize::from(*first),
+        usize::from(*first) + usize::from(*second),
+    ];
     exercise::preface(bytes, &cuts, None);
 }
 

@@ -17,6 +17,7 @@ use crate::core::{ChannelKey, Core, Settings};
 use crate::engine::{Command, Engine, Inlets, Served, Surroundings, inlets};
 use crate::forwarder::{Forwarder, Opened, OwnListeners, Traffic};
 use crate::lcm::local::{Ending, LocalStream};
+use crate::lcm::pump::Moved;
 use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
 use crate::name::{Identity, Name};
 use crate::net::clock::{Clock, calendar};
@@ -324,7 +325,16 @@ fn serve(
         let (forwarder, inlets, served) = (forwarder.clone(), inlets.clone(), Arc::clone(&served));
         tasks.spawn(async move {
             let result = forwarder.open(peer, target.clone()).await;
-            let result = result.map(|opened| entered(opened, key, peer, target, served));
+            let result = result.and_then(|opened| {
+                let dialled = opened.dialled;
+                let entered = entered(opened, key, peer, target.clone(), served);
+                // Grants may have changed before the channel stood where a reload looks.
+                if forwarder.acl_allows(&peer, &target, dialled) {
+                    return Ok(entered);
+                }
+                (entered.ended)(Moved::default());
+                Err(OpenFailure::Denied)
+            });
             answer(&inlets, key, result).await;
         });
     })
