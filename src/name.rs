@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::wire::tag::Tag;
+
 pub mod certificate;
 
 /// Version of the text form of a name.
@@ -77,12 +79,6 @@ impl Name {
         })
     }
 }
-
-/// Eight bytes of a name, enough to tell neighbours and ends of a session apart in a routing header.
-///
-/// Never a proof of anything: who speaks is proved by keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Tag(pub [u8; 8]);
 
 fn checksum(version: u8, key: &[u8; 32]) -> [u8; 2] {
     let mut hash = Sha256::new();

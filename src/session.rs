@@ -20,8 +20,6 @@ mod incoming;
 mod outgoing;
 mod schedule;
 mod table;
-#[cfg(test)]
-mod tests;
 mod timers;
 
 pub use channel::{Channel, Phase};

@@ -10,4 +10,5 @@ pub mod frame;
 pub mod link;
 pub mod location;
 pub mod packet;
+pub mod tag;
 pub mod target;

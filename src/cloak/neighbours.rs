@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::name::{Name, Tag};
+use crate::name::Name;
 use crate::wire::link::Route;
 use crate::wire::location::Location;
+use crate::wire::tag::Tag;
 
 /// Number of a link of this node; never used twice.
 pub type Link = u64;

@@ -244,8 +244,8 @@ impl std::fmt::Debug for FrameOpener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Tag;
     use crate::wire::link::Route;
+    use crate::wire::tag::Tag;
 
     fn pair() -> (FrameSealer, FrameOpener) {
         (FrameSealer::new([5; 32]), FrameOpener::new([5; 32]))

@@ -5,10 +5,10 @@
 //! end to end, and is bound in by its last bytes (design 7).
 
 use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, HOPS_MAX};
-use crate::name::Tag;
 use crate::wire::codec::{DecodeError, Reader, Write};
 use crate::wire::location::Location;
 use crate::wire::packet::HEADER_LEN;
+use crate::wire::tag::Tag;
 
 /// Bytes of the two lengths in front of a frame.
 pub const LENGTHS_LEN: usize = 5;
