@@ -85,6 +85,23 @@ fn node(seed: u8, boot: u8) -> Node {
     }
 }
 
+impl Node {
+    /// Does what a driver would do about the core's events.
+    fn act(&mut self, now: Time) {
+        while let Some(event) = self.core.poll_event() {
+            match &event {
+                Event::LinkDead(link) => {
+                    self.core.link_down(*link, now);
+                    self.link = None;
+                }
+                Event::Incoming(key, ..) => self.core.answer(*key, Ok(()), now),
+                _ => {}
+            }
+            self.events.push_back(event);
+        }
+    }
+}
+
 impl World {
     fn new() -> Self {
         Self {
@@ -152,16 +169,7 @@ impl World {
                     node.arriving.drain(..used);
                 }
                 node.core.handle_timeout(self.now);
-                while let Some(event) = node.core.poll_event() {
-                    if let Event::LinkDead(link) = event {
-                        node.core.link_down(link, self.now);
-                        node.link = None;
-                    }
-                    if let Event::Incoming(key, ..) = event {
-                        node.core.answer(key, Ok(()), self.now);
-                    }
-                    node.events.push_back(event);
-                }
+                node.act(self.now);
             }
         }
     }
@@ -225,7 +233,7 @@ impl World {
 }
 
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|n| (n % 251) as u8).collect()
+    (0..=250).cycle().take(len).collect()
 }
 
 #[test]
