@@ -112,7 +112,7 @@ impl Pump {
         let mut failed = Box::pin(connection.stream.failed());
         let stop = poll_fn(|cx| {
             self.connection.register(cx);
-            if !answered && self.connection.fate() == Fate::Open {
+            if !answered && self.connection.was_opened() {
                 answered = true;
                 self.greeting = std::mem::take(&mut success);
                 if let Some(opened) = opened.take() {
@@ -185,7 +185,12 @@ impl Pump {
         match self.connection.fate() {
             Fate::Opening | Fate::Open => {}
             Fate::Failed(why) => return Poll::Ready(Stop::Failed(why)),
-            Fate::Cut => return Poll::Ready(Stop::Cut),
+            Fate::Cut if answered => {
+                // The request did succeed, however short the success was.
+                let _cut_anyway = self.connection.stream.try_write(&self.greeting);
+                return Poll::Ready(Stop::Cut);
+            }
+            Fate::Cut => return Poll::Ready(Stop::Failed(OpenFailure::General)),
             // All of our bytes have arrived there, and the application has all of theirs.
             Fate::Closed => {
                 let shut = self.far_ended || self.connection.stream.shut_write().is_ok();

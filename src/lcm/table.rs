@@ -35,6 +35,8 @@ pub struct Connection {
     /// Its stream.
     pub stream: Stream,
     fate: Mutex<Fate>,
+    /// The channel was open at some time, whatever has become of it.
+    opened: AtomicBool,
     /// Bytes from the far side may go straight to the stream: nothing waits before them.
     direct: AtomicBool,
     waker: Mutex<Option<Waker>>,
@@ -46,6 +48,7 @@ impl Connection {
     pub const fn new(stream: Stream, fate: Fate) -> Self {
         Self {
             stream,
+            opened: AtomicBool::new(matches!(fate, Fate::Open)),
             fate: Mutex::new(fate),
             direct: AtomicBool::new(false),
             waker: Mutex::new(None),
@@ -60,8 +63,16 @@ impl Connection {
 
     /// Notes what has become of its channel and wakes its pump.
     pub fn decide(&self, fate: Fate) {
+        if fate == Fate::Open {
+            self.opened.store(true, Ordering::Relaxed);
+        }
         *self.fate.lock().unwrap_or_else(PoisonError::into_inner) = fate;
         self.wake();
+    }
+
+    /// Whether the far side has opened the channel, even if it was cut since.
+    pub fn was_opened(&self) -> bool {
+        self.opened.load(Ordering::Relaxed)
     }
 
     /// Lets bytes of the far side go straight to the stream.

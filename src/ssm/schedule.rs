@@ -75,7 +75,7 @@ impl Pair {
 }
 
 /// The random value that goes with a resume number. Not secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResumeNonce(pub [u8; 16]);
 
 impl ResumeNonce {

@@ -1,1 +1,7 @@
-
+mod explorer;
+mod model;
+mod mutations;
+mod rules;
+mod steps;
+mod wander;
+mod world;

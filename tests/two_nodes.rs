@@ -1,0 +1,744 @@
+//! Two real nodes on loopback: a client with a proxy and a gateway with a forwarder, as child processes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's helpers fail the test"
+)]
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use socket2::{Domain, SockRef, Socket, Type};
+use tempfile::TempDir;
+
+const BIN: &str = env!("CARGO_BIN_EXE_muses");
+/// Longest wait for anything; nothing takes that long unless it is broken.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A node as a child process.
+struct Node {
+    child: Child,
+    listeners: String,
+    folder: PathBuf,
+}
+
+impl Node {
+    fn start(folder: &Path, config: &str) -> Self {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("proxy.toml"), config).unwrap();
+        Self::restart(folder)
+    }
+
+    /// Starts with the files that are there.
+    fn restart(folder: &Path) -> Self {
+        let mut child = Command::new(BIN)
+            .arg("run")
+            .current_dir(folder)
+            .env_remove("XDG_RUNTIME_DIR")
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let mut log = File::create(folder.join("log")).unwrap();
+        let (ready, listeners) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                writeln!(log, "{line}").unwrap();
+                if let Some((_, rest)) = line.split_once("listeners=\"") {
+                    // The test may have ended.
+                    let _gone = ready.send(rest.split('"').next().unwrap_or_default().to_owned());
+                }
+            }
+        });
+        let folder = folder.to_owned();
+        let listeners = listeners.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+            panic!(
+                "not ready: {}",
+                fs::read_to_string(folder.join("log")).unwrap()
+            )
+        });
+        Self {
+            child,
+            listeners,
+            folder,
+        }
+    }
+
+    /// Where it listens for `kind`.
+    fn address(&self, kind: &str) -> SocketAddr {
+        let found = self
+            .listeners
+            .split(", ")
+            .find_map(|listener| listener.strip_prefix(kind));
+        found
+            .unwrap_or_else(|| panic!("{kind} in {}", self.listeners))
+            .trim()
+            .parse()
+            .unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let out = self.command(&["status", "--json"]).output().unwrap();
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BIN);
+        command
+            .args(arguments)
+            .current_dir(&self.folder)
+            .env_remove("XDG_RUNTIME_DIR");
+        command
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// A client and a gateway, linked.
+struct Pair {
+    client: Node,
+    gateway: Node,
+    _folder: TempDir,
+}
+
+fn keygen(folder: &Path) -> String {
+    fs::create_dir_all(folder).unwrap();
+    let out = Command::new(BIN)
+        .arg("keygen")
+        .arg(folder.join("muses.key"))
+        .output()
+        .unwrap();
+    assert!(out.status.success());
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+fn gateway_config(client: &str, port: u16, more: &str) -> String {
+    format!(
+        r#"
+        [network]
+        allow = ["{client}"]
+        [link]
+        listen = ["127.0.0.1:{port}"]
+        {more}
+        "#
+    )
+}
+
+const GRANTS: &str = r#"
+    [forwarder]
+    [[forwarder.grant]]
+    peer = ["*"]
+    to = ["127.0.0.0/8:*", "[::1]:*", "*:*"]
+"#;
+
+fn client_config(gateway: &str, link: SocketAddr, more: &str) -> String {
+    format!(
+        r#"
+        [aliases]
+        gw = "{gateway}"
+        [link]
+        peers = ["gw@{link}"]
+        [proxy]
+        listen = ["127.0.0.1:0"]
+        [[route]]
+        match = ["*"]
+        via = "gw"
+        {more}
+        "#
+    )
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self::with(GRANTS, "")
+    }
+
+    fn with(gateway_more: &str, client_more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (near, far) = (folder.path().join("client"), folder.path().join("gateway"));
+        let (client, gateway) = (keygen(&near), keygen(&far));
+        let gateway_node = Node::start(&far, &gateway_config(&client, 0, gateway_more));
+        let link = gateway_node.address("link");
+        let client_node = Node::start(&near, &client_config(&gateway, link, client_more));
+        Self {
+            client: client_node,
+            gateway: gateway_node,
+            _folder: folder,
+        }
+    }
+
+    fn proxy(&self) -> SocketAddr {
+        self.client.address("proxy")
+    }
+
+    /// A connection through the proxy to a port of the far side's loopback.
+    fn connect(&self, port: u16) -> TcpStream {
+        socks(self.proxy(), &v4(port)).unwrap_or_else(|code| panic!("reply {code}"))
+    }
+}
+
+fn stream(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// The address part of a SOCKS5 request for 127.0.0.1.
+fn v4(port: u16) -> Vec<u8> {
+    [&[1, 127, 0, 0, 1][..], &port.to_be_bytes()].concat()
+}
+
+fn by_name(name: &str, port: u16) -> Vec<u8> {
+    let len = u8::try_from(name.len()).unwrap();
+    [&[3, len], name.as_bytes(), &port.to_be_bytes()].concat()
+}
+
+/// SOCKS5 CONNECT; the reply code if it is not 0.
+fn socks(proxy: SocketAddr, address: &[u8]) -> Result<TcpStream, u8> {
+    let mut stream = stream(proxy);
+    stream.write_all(&[5, 1, 0]).unwrap();
+    let mut method = [0; 2];
+    stream.read_exact(&mut method).unwrap();
+    assert_eq!(method, [5, 0]);
+    stream.write_all(&[&[5, 1, 0], address].concat()).unwrap();
+    let mut reply = [0; 10];
+    stream.read_exact(&mut reply).unwrap();
+    if reply[1] == 0 {
+        Ok(stream)
+    } else {
+        Err(reply[1])
+    }
+}
+
+/// A service that handles each connection in a thread.
+fn serve(handle: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let handle = handle.clone();
+            thread::spawn(move || handle(stream));
+        }
+    });
+    port
+}
+
+fn echo(mut stream: TcpStream) {
+    let mut reader = stream.try_clone().unwrap();
+    // The other end may reset the connection.
+    let _ended = io::copy(&mut reader, &mut stream);
+    let _ended = stream.shutdown(Shutdown::Write);
+}
+
+fn pattern(seed: u8, len: usize) -> Vec<u8> {
+    (0..=250)
+        .cycle()
+        .skip(usize::from(seed))
+        .take(len)
+        .collect()
+}
+
+/// Sends and reads back `len` bytes of a pattern through an echo.
+fn exchange(mut stream: TcpStream, seed: u8, len: usize) {
+    let bytes = pattern(seed, len);
+    let mut writer = stream.try_clone().unwrap();
+    let sent = bytes.clone();
+    let sender = thread::spawn(move || {
+        writer.write_all(&sent).unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut back = Vec::new();
+    stream.read_to_end(&mut back).unwrap();
+    sender.join().unwrap();
+    assert!(
+        back == bytes,
+        "{} of {len} bytes came back, or others",
+        back.len()
+    );
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < DEADLINE, "{what}");
+        thread::yield_now();
+        thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn every_reply_tells_the_truth() {
+    let pair = Pair::with(
+        r#"
+        [forwarder]
+        [[forwarder.service]]
+        name = "none"
+        to = "127.0.0.1:1"
+        [[forwarder.grant]]
+        peer = ["*"]
+        service = ["none"]
+        to = ["127.0.0.1:1-65535", "*.invalid:*"]
+        "#,
+        "",
+    );
+    let port = serve(echo);
+    let proxy = pair.proxy();
+    let code = |address: &[u8]| socks(proxy, address).map(drop);
+    assert_eq!(code(&v4(port)), Ok(()));
+    assert_eq!(
+        code(&by_name("127.0.0.1", port)),
+        Ok(()),
+        "an address sent as a name"
+    );
+    assert_eq!(
+        code(&by_name("GW.muses", port)),
+        Ok(()),
+        "the far side's loopback"
+    );
+    assert_eq!(code(&v4(1)), Err(5), "refused");
+    assert_eq!(
+        code(&by_name("none.gw.muses", 9)),
+        Err(5),
+        "refused by the service"
+    );
+    assert_eq!(
+        code(&by_name("other.gw.muses", 9)),
+        Err(2),
+        "no such service is not told apart"
+    );
+    assert_eq!(code(&[1, 127, 0, 0, 2, 0, 80]), Err(2), "not granted");
+    assert_eq!(code(&by_name("x.invalid", 80)), Err(4), "does not resolve");
+    assert_eq!(
+        code(&by_name("x.unknown.muses", 80)),
+        Err(4),
+        "no such node"
+    );
+    assert_eq!(code(&by_name("bad name", 80)), Err(1), "not a name");
+    assert_eq!(code(&[9, 0, 0]), Err(8), "no such address type");
+    for command in [2, 3] {
+        let mut stream = stream(proxy);
+        stream
+            .write_all(&[&[5, 1, 0, 5, command, 0][..], &v4(port)].concat())
+            .unwrap();
+        let mut reply = [0; 12];
+        stream.read_exact(&mut reply).unwrap();
+        assert_eq!(reply[3], 7, "command {command}");
+    }
+}
+
+#[test]
+fn http_connect_tells_the_truth_too() {
+    let pair = Pair::with(
+        "[forwarder]\n[[forwarder.grant]]\npeer = [\"*\"]\nto = [\"127.0.0.1:*\"]",
+        "",
+    );
+    let port = serve(echo);
+    for (target, wanted) in [
+        (format!("127.0.0.1:{port}"), "HTTP/1.1 200"),
+        ("127.0.0.1:1".to_owned(), "HTTP/1.1 502"),
+        ("127.0.0.2:80".to_owned(), "HTTP/1.1 403"),
+    ] {
+        let mut stream = stream(pair.proxy());
+        write!(
+            stream,
+            "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"
+        )
+        .unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap();
+        assert_eq!(String::from_utf8_lossy(&start), wanted, "{target}");
+    }
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte_or_with_early_data() {
+    let pair = Pair::new();
+    let port = serve(echo);
+    let whole = [&[5, 1, 0, 5, 1, 0][..], &v4(port), b"early"].concat();
+    for step in [1, whole.len()] {
+        let mut stream = stream(pair.proxy());
+        stream.set_nodelay(true).unwrap();
+        for piece in whole.chunks(step) {
+            stream.write_all(piece).unwrap();
+        }
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        assert_eq!(&all[12..], b"early", "{step} bytes at a time");
+    }
+}
+
+#[test]
+fn half_close_works_in_both_directions() {
+    let pair = Pair::new();
+    let port = serve(|mut stream| {
+        let mut question = Vec::new();
+        stream.read_to_end(&mut question).unwrap();
+        assert_eq!(question, b"question");
+        stream.write_all(&pattern(0, 300_000)).unwrap();
+    });
+    let mut asker = pair.connect(port);
+    asker.write_all(b"question").unwrap();
+    asker.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    asker.read_to_end(&mut answer).unwrap();
+    assert!(answer == pattern(0, 300_000));
+
+    let (got, result) = mpsc::channel();
+    let port = serve(move |mut stream| {
+        stream.write_all(b"hello").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        got.send(all).unwrap();
+    });
+    let mut talker = pair.connect(port);
+    let mut greeting = Vec::new();
+    talker.read_to_end(&mut greeting).unwrap();
+    assert_eq!(greeting, b"hello");
+    talker.write_all(&pattern(3, 300_000)).unwrap();
+    drop(talker);
+    assert!(result.recv_timeout(DEADLINE).unwrap() == pattern(3, 300_000));
+}
+
+#[test]
+fn a_reset_at_either_end_is_a_reset_at_the_other() {
+    let pair = Pair::new();
+    let reset = |stream: TcpStream| {
+        SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(stream);
+    };
+    let port = serve(move |mut stream| {
+        stream.read_exact(&mut [0; 1]).unwrap();
+        reset(stream);
+    });
+    let mut application = pair.connect(port);
+    application.write_all(b"x").unwrap();
+    let error = application.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+
+    let (got, result) = mpsc::channel();
+    let port = serve(move |mut stream| {
+        stream.write_all(b"x").unwrap();
+        got.send(stream.read(&mut [0; 1]).map_err(|error| error.kind()))
+            .unwrap();
+    });
+    let mut application = pair.connect(port);
+    application.read_exact(&mut [0; 1]).unwrap();
+    reset(application);
+    assert_eq!(
+        result.recv_timeout(DEADLINE).unwrap(),
+        Err(io::ErrorKind::ConnectionReset)
+    );
+}
+
+#[test]
+fn two_hundred_connections_at_once_keep_their_bytes_apart() {
+    let pair = Pair::new();
+    let port = serve(echo);
+    let threads: Vec<_> = (0..200_u8)
+        .map(|seed| {
+            let proxy = pair.proxy();
+            thread::spawn(move || exchange(socks(proxy, &v4(port)).unwrap(), seed, 40_000))
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    wait_until("all channels are gone", || {
+        pair.client.status()["sessions"][0]["channels"]
+            .as_array()
+            .is_some_and(Vec::is_empty)
+    });
+    assert_eq!(pair.client.status()["memory"]["used"], 0);
+}
+
+#[test]
+fn a_reader_that_does_not_read_stalls_nobody_else() {
+    let pair = Pair::new();
+    let flood = serve(|mut stream| {
+        let block = pattern(0, 1 << 16);
+        while stream.write_all(&block).is_ok() {}
+    });
+    let port = serve(echo);
+    let sleeper = pair.connect(flood);
+    for seed in 0..5 {
+        exchange(pair.connect(port), seed, 200_000);
+    }
+    drop(sleeper);
+}
+
+#[test]
+fn equal_source_ports_never_mix_bytes() {
+    let pair = Pair::new();
+    let port = serve(echo);
+    let proxy = pair.proxy();
+    let source = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let threads: Vec<_> = (2..6_u8)
+        .map(|host| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_reuse_address(true).unwrap();
+            let local = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, host), source);
+            socket.bind(&SocketAddr::from(local).into()).unwrap();
+            socket.connect(&proxy.into()).unwrap();
+            let mut stream = TcpStream::from(socket);
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            thread::spawn(move || {
+                stream
+                    .write_all(&[&[5, 1, 0, 5, 1, 0][..], &v4(port)].concat())
+                    .unwrap();
+                let mut replies = [0; 12];
+                stream.read_exact(&mut replies).unwrap();
+                assert_eq!(replies[3], 0);
+                exchange(stream, host * 10, 500_000);
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_stopped_gateway_pauses_a_transfer_and_a_new_connection() {
+    let pair = Pair::new();
+    let port = serve(echo);
+    let mut stream = pair.connect(port);
+    stream.write_all(b"before").unwrap();
+    stream.read_exact(&mut [0; 6]).unwrap();
+    pair.gateway.signal(Signal::STOP);
+    wait_until("the session is suspended", || {
+        pair.client.status()["sessions"][0]["state"] == "suspended"
+    });
+    let proxy = pair.proxy();
+    let waiting = thread::spawn(move || exchange(socks(proxy, &v4(port)).unwrap(), 9, 10_000));
+    stream.write_all(b"meanwhile").unwrap();
+    pair.gateway.signal(Signal::CONT);
+    let mut back = [0; 9];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"meanwhile");
+    waiting.join().unwrap();
+    let session = &pair.client.status()["sessions"][0];
+    assert_eq!(session["handshakes"], 1);
+    assert!(session["resumes"].as_u64() >= Some(1));
+}
+
+#[test]
+fn a_gateway_that_was_killed_shows_as_a_reset_and_its_successor_works() {
+    let mut pair = Pair::new();
+    let port = serve(echo);
+    let mut old = pair.connect(port);
+    old.write_all(b"x").unwrap();
+    old.read_exact(&mut [0; 1]).unwrap();
+    let link = pair.gateway.address("link");
+    let folder = pair.gateway.folder.clone();
+    let config = fs::read_to_string(folder.join("proxy.toml")).unwrap();
+    fs::write(
+        folder.join("proxy.toml"),
+        config.replace("127.0.0.1:0", &link.to_string()),
+    )
+    .unwrap();
+    pair.gateway.child.kill().unwrap();
+    pair.gateway.child.wait().unwrap();
+    pair.gateway = Node::restart(&folder);
+    let error = old.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset,
+        "never a clean end"
+    );
+    exchange(pair.connect(port), 1, 10_000);
+}
+
+#[test]
+fn a_reload_ends_what_is_no_longer_granted() {
+    let pair = Pair::new();
+    let port = serve(echo);
+    let mut open = pair.connect(port);
+    open.write_all(b"x").unwrap();
+    open.read_exact(&mut [0; 1]).unwrap();
+    let file = pair.gateway.folder.join("proxy.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    fs::write(&file, config.replace("127.0.0.0/8:*", "127.0.0.0/8:1")).unwrap();
+    pair.gateway.signal(Signal::HUP);
+    let error = open.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(socks(pair.proxy(), &v4(port)).map(drop), Err(2));
+}
+
+#[test]
+fn connect_carries_stdio_and_tells_how_it_went() {
+    let pair = Pair::with(
+        "[forwarder]\n[[forwarder.grant]]\npeer = [\"*\"]\nto = [\"127.0.0.1:*\", \"*.invalid:*\"]",
+        "",
+    );
+    let port = serve(echo).to_string();
+    let run = |host: &str, port: &str| {
+        let mut child = pair
+            .client
+            .command(&["connect", host, port])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // A refused one does not read.
+        let _refused = child.stdin.take().unwrap().write_all(&pattern(5, 200_000));
+        let out = child.wait_with_output().unwrap();
+        (out.status.code(), out.stdout)
+    };
+    let (code, out) = run("127.0.0.1", &port);
+    assert!(code == Some(0) && out == pattern(5, 200_000));
+    assert_eq!(run("127.0.0.1", "1").0, Some(111));
+    assert_eq!(run("127.0.0.2", "1").0, Some(77));
+    assert_eq!(run("x.invalid", "1").0, Some(68));
+    let cut = serve(|stream| {
+        SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    });
+    assert_eq!(run("127.0.0.1", &cut.to_string()).0, Some(76));
+}
+
+#[test]
+fn a_killed_channel_is_reset_and_a_fixed_forward_works() {
+    let port = serve(echo);
+    let forward =
+        format!("[[forward]]\nlisten = \"127.0.0.1:0\"\nto = \"127.0.0.1:{port}\"\nvia = \"gw\"");
+    let pair = Pair::with(GRANTS, &forward);
+    exchange(stream(pair.client.address("forward")), 7, 100_000);
+    let mut open = stream(pair.client.address("forward"));
+    open.write_all(b"x").unwrap();
+    open.read_exact(&mut [0; 1]).unwrap();
+    let status = pair.client.status();
+    let channels = status["sessions"][0]["channels"].as_array().unwrap();
+    let id = channels.last().unwrap()["id"].as_str().unwrap();
+    assert!(
+        pair.client
+            .command(&["kill", id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(
+        open.read(&mut [0; 1]).unwrap_err().kind(),
+        io::ErrorKind::ConnectionReset
+    );
+}
+
+#[test]
+fn every_suite_carries_a_transfer() {
+    for session in [
+        "[session]\nprofile = \"paper\"",
+        "[session]\nsuites = [\"chacha20-poly1305\"]",
+        "[session]\nsuites = [\"aes-256-gcm\"]",
+    ] {
+        let pair = Pair::with(&format!("{GRANTS}\n{session}"), session);
+        exchange(pair.connect(serve(echo)), 2, 1 << 20);
+    }
+}
+
+#[test]
+fn a_stranger_on_the_link_port_hears_nothing() {
+    let pair = Pair::new();
+    let garbage = [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0x16, 3, 1, 2, 0],
+        &[1, 32],
+        &[0; 600],
+    ];
+    let strangers = garbage.map(|garbage| {
+        let mut stranger = stream(pair.gateway.address("link"));
+        stranger.write_all(garbage).unwrap();
+        stranger
+    });
+    for mut stranger in strangers {
+        let mut heard = Vec::new();
+        // It ends, in one way or another, without a byte.
+        let _ended = stranger.read_to_end(&mut heard);
+        assert_eq!(heard, b"");
+    }
+    exchange(pair.connect(serve(echo)), 2, 1_000);
+}
+
+#[test]
+fn a_node_that_may_not_link_opens_no_channel() {
+    let folder = tempfile::tempdir().unwrap();
+    let (near, far) = (folder.path().join("client"), folder.path().join("gateway"));
+    let (_, gateway) = (keygen(&near), keygen(&far));
+    let node = Node::start(&far, &gateway_config(&gateway, 0, GRANTS));
+    let more = "[session]\nopen_timeout = \"1s\"";
+    let client = Node::start(&near, &client_config(&gateway, node.address("link"), more));
+    assert_eq!(socks(client.address("proxy"), &v4(80)).map(drop), Err(4));
+    let links = node.status()["links"].as_array().map(Vec::len);
+    assert_eq!(links, Some(0));
+}
+
+#[test]
+fn sigterm_ends_both_cleanly_with_open_connections() {
+    let mut pair = Pair::new();
+    let mut open = pair.connect(serve(echo));
+    open.write_all(b"x").unwrap();
+    open.read_exact(&mut [0; 1]).unwrap();
+    pair.client.signal(Signal::TERM);
+    pair.gateway.signal(Signal::TERM);
+    assert_eq!(pair.client.child.wait().unwrap().code(), Some(0));
+    assert_eq!(pair.gateway.child.wait().unwrap().code(), Some(0));
+    assert!(
+        open.read(&mut [0; 1]).is_err(),
+        "a cut never looks like a clean end"
+    );
+}
+
+#[test]
+fn the_shipped_file_works_as_it_is_and_has_no_second_node_without_its_table() {
+    let shipped = fs::read_to_string("proxy.toml")
+        .unwrap()
+        .replace("127.0.0.1:1080", "127.0.0.1:0");
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &shipped);
+    let proxy = node.address("proxy");
+    exchange(socks(proxy, &v4(serve(echo))).unwrap(), 8, 1 << 20);
+    drop(node);
+    let (kept, _) = shipped.split_once("\n[[route]]\n").unwrap();
+    let node = Node::start(folder.path(), kept);
+    assert!(!node.listeners.contains("embedded"));
+    assert_eq!(
+        socks(node.address("proxy"), &v4(80)).map(drop),
+        Err(2),
+        "no route is a refusal"
+    );
+}
