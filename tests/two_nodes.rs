@@ -6,172 +6,29 @@
     reason = "a test's helpers fail the test"
 )]
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::fs;
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use socket2::{Domain, SockRef, Socket, Type};
 use tempfile::TempDir;
 
-const BIN: &str = env!("CARGO_BIN_EXE_muses");
-/// Longest wait for anything; nothing takes that long unless it is broken.
-const DEADLINE: Duration = Duration::from_secs(30);
+#[path = "support/node.rs"]
+mod node;
 
-/// A node as a child process.
-struct Node {
-    child: Child,
-    listeners: String,
-    folder: PathBuf,
-}
-
-impl Node {
-    fn start(folder: &Path, config: &str) -> Self {
-        fs::create_dir_all(folder).unwrap();
-        fs::write(folder.join("proxy.toml"), config).unwrap();
-        Self::restart(folder)
-    }
-
-    /// Starts with the files that are there.
-    fn restart(folder: &Path) -> Self {
-        let mut child = Command::new(BIN)
-            .arg("run")
-            .current_dir(folder)
-            .env_remove("XDG_RUNTIME_DIR")
-            .env("RUST_LOG", "info")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let mut log = File::create(folder.join("log")).unwrap();
-        let (ready, listeners) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                writeln!(log, "{line}").unwrap();
-                if let Some((_, rest)) = line.split_once("listeners=\"") {
-                    // The test may have ended.
-                    let _gone = ready.send(rest.split('"').next().unwrap_or_default().to_owned());
-                }
-            }
-        });
-        let folder = folder.to_owned();
-        let listeners = listeners.recv_timeout(DEADLINE).unwrap_or_else(|_| {
-            panic!(
-                "not ready: {}",
-                fs::read_to_string(folder.join("log")).unwrap()
-            )
-        });
-        Self {
-            child,
-            listeners,
-            folder,
-        }
-    }
-
-    /// Where it listens for `kind`.
-    fn address(&self, kind: &str) -> SocketAddr {
-        let found = self
-            .listeners
-            .split(", ")
-            .find_map(|listener| listener.strip_prefix(kind));
-        found
-            .unwrap_or_else(|| panic!("{kind} in {}", self.listeners))
-            .trim()
-            .parse()
-            .unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).unwrap();
-    }
-
-    fn status(&self) -> serde_json::Value {
-        let out = self.command(&["status", "--json"]).output().unwrap();
-        assert!(
-            out.status.success(),
-            "{}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        serde_json::from_slice(&out.stdout).unwrap()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(BIN);
-        command
-            .args(arguments)
-            .current_dir(&self.folder)
-            .env_remove("XDG_RUNTIME_DIR");
-        command
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
-    }
-}
+use node::{DEADLINE, GRANTS, Node, client_config, gateway_config, keygen, wait_until};
 
 /// A client and a gateway, linked.
 struct Pair {
     client: Node,
     gateway: Node,
     _folder: TempDir,
-}
-
-fn keygen(folder: &Path) -> String {
-    fs::create_dir_all(folder).unwrap();
-    let out = Command::new(BIN)
-        .arg("keygen")
-        .arg(folder.join("muses.key"))
-        .output()
-        .unwrap();
-    assert!(out.status.success());
-    String::from_utf8(out.stdout).unwrap().trim().to_owned()
-}
-
-fn gateway_config(client: &str, port: u16, more: &str) -> String {
-    format!(
-        r#"
-        [network]
-        allow = ["{client}"]
-        [link]
-        listen = ["127.0.0.1:{port}"]
-        {more}
-        "#
-    )
-}
-
-const GRANTS: &str = r#"
-    [forwarder]
-    [[forwarder.grant]]
-    peer = ["*"]
-    to = ["127.0.0.0/8:*", "[::1]:*", "*:*"]
-"#;
-
-fn client_config(gateway: &str, link: SocketAddr, more: &str) -> String {
-    format!(
-        r#"
-        [aliases]
-        gw = "{gateway}"
-        [link]
-        peers = ["gw@{link}"]
-        [proxy]
-        listen = ["127.0.0.1:0"]
-        [[route]]
-        match = ["*"]
-        via = "gw"
-        {more}
-        "#
-    )
 }
 
 impl Pair {
@@ -183,9 +40,9 @@ impl Pair {
         let folder = tempfile::tempdir().unwrap();
         let (near, far) = (folder.path().join("client"), folder.path().join("gateway"));
         let (client, gateway) = (keygen(&near), keygen(&far));
-        let gateway_node = Node::start(&far, &gateway_config(&client, 0, gateway_more));
+        let gateway_node = Node::start(&far, &gateway_config(&client, 0, gateway_more), &[]);
         let link = gateway_node.address("link");
-        let client_node = Node::start(&near, &client_config(&gateway, link, client_more));
+        let client_node = Node::start(&near, &client_config(&gateway, link, client_more), &[]);
         Self {
             client: client_node,
             gateway: gateway_node,
@@ -282,15 +139,6 @@ fn exchange(mut stream: TcpStream, seed: u8, len: usize) {
         "{} of {len} bytes came back, or others",
         back.len()
     );
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !holds() {
-        assert!(begin.elapsed() < DEADLINE, "{what}");
-        thread::yield_now();
-        thread::park_timeout(Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -573,7 +421,7 @@ fn a_gateway_that_was_killed_shows_as_a_reset_and_its_successor_works() {
     .unwrap();
     pair.gateway.child.kill().unwrap();
     pair.gateway.child.wait().unwrap();
-    pair.gateway = Node::restart(&folder);
+    pair.gateway = Node::restart(&folder, &[]);
     let error = old.read(&mut [0; 1]).unwrap_err();
     assert_eq!(
         error.kind(),
@@ -699,9 +547,13 @@ fn a_node_that_may_not_link_opens_no_channel() {
     let folder = tempfile::tempdir().unwrap();
     let (near, far) = (folder.path().join("client"), folder.path().join("gateway"));
     let (_, gateway) = (keygen(&near), keygen(&far));
-    let node = Node::start(&far, &gateway_config(&gateway, 0, GRANTS));
+    let node = Node::start(&far, &gateway_config(&gateway, 0, GRANTS), &[]);
     let more = "[session]\nopen_timeout = \"1s\"";
-    let client = Node::start(&near, &client_config(&gateway, node.address("link"), more));
+    let client = Node::start(
+        &near,
+        &client_config(&gateway, node.address("link"), more),
+        &[],
+    );
     assert_eq!(socks(client.address("proxy"), &v4(80)).map(drop), Err(4));
     let links = node.status()["links"].as_array().map(Vec::len);
     assert_eq!(links, Some(0));
@@ -729,12 +581,12 @@ fn the_shipped_file_works_as_it_is_and_has_no_second_node_without_its_table() {
         .unwrap()
         .replace("127.0.0.1:1080", "127.0.0.1:0");
     let folder = tempfile::tempdir().unwrap();
-    let node = Node::start(folder.path(), &shipped);
+    let node = Node::start(folder.path(), &shipped, &[]);
     let proxy = node.address("proxy");
     exchange(socks(proxy, &v4(serve(echo))).unwrap(), 8, 1 << 20);
     drop(node);
     let (kept, _) = shipped.split_once("\n[[route]]\n").unwrap();
-    let node = Node::start(folder.path(), kept);
+    let node = Node::start(folder.path(), kept, &[]);
     assert!(!node.listeners.contains("embedded"));
     assert_eq!(
         socks(node.address("proxy"), &v4(80)).map(drop),

@@ -220,7 +220,11 @@ impl Run {
             }
             3 => resume.event(keys, Reason::LinkUp, random, now),
             4 => {
-                let pair = keys.created.iter().nth(random.below(4) as usize).copied();
+                let pair = keys
+                    .created
+                    .iter()
+                    .nth(usize::try_from(random.below(4)).unwrap())
+                    .copied();
                 let pair = pair.unwrap_or_else(|| keys.next());
                 resume.carrier_closed(keys, pair, random, now).map(drop)
             }
@@ -252,7 +256,7 @@ impl Run {
             0 => self.random.below(count),
             _ => self.random.below(count.min(4)),
         };
-        let message = self.sent[(count - 1 - back) as usize].clone();
+        let message = self.sent[usize::try_from(count - 1 - back).unwrap()].clone();
         self.deliver(&message, false);
     }
 
