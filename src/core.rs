@@ -67,6 +67,8 @@ struct Entry {
     suspended_at: Option<Time>,
     handshakes: u64,
     made_at: Time,
+    /// It came of asking for the state of another session, which still exists: no channels for it.
+    spare: bool,
 }
 
 /// What is known of a peer.
@@ -226,6 +228,7 @@ impl Core {
         };
         let out = match event {
             SessionEvent::Incoming { channel, target } => {
+                entry.spare = false;
                 Event::Incoming(key(channel), peer, target)
             }
             SessionEvent::Opened(channel) => Event::Opened(key(channel)),
@@ -234,7 +237,9 @@ impl Core {
             SessionEvent::Reset(channel, code) => Event::Reset(key(channel), code),
             SessionEvent::Closed(channel) => Event::Closed(key(channel)),
             SessionEvent::Confirmed => {
-                self.confirmed(number, peer, now);
+                if !entry.spare {
+                    self.confirmed(number, peer, now);
+                }
                 return;
             }
             SessionEvent::Suspended(reason) => {

@@ -28,6 +28,7 @@ pub mod peering;
 pub mod proxy;
 pub mod random;
 pub mod session;
+pub mod sim;
 pub mod srm;
 pub mod ssm;
 pub mod time;

@@ -231,7 +231,10 @@ impl Core {
             .get(&link)
             .filter(|link| link.peer == peer)
             .map(|link| link.boot);
-        self.insert_session(&established, boot, now);
+        let number = self.insert_session(&established, boot, now);
+        if let Some(entry) = self.sessions.get_mut(&number) {
+            entry.spare = asked_known == Some(true);
+        }
         self.send_signal(peer, &hello, false);
     }
 
@@ -281,29 +284,28 @@ impl Core {
         let asked = known.attempt.take().and_then(|attempt| attempt.asked);
         let (boot, answer) = (established.peer_boot_id, established.asked_known);
         let number = self.insert_session(&established, boot, now);
-        if let Some(asked) = asked {
-            self.state_checked(asked, answer, number);
+        if !asked.is_some_and(|asked| self.state_checked(asked, answer, number)) {
+            self.confirmed(number, peer, now);
         }
-        self.confirmed(number, peer, now);
     }
 
-    /// The peer has said, sealed, whether it still has a session (R-R10).
-    fn state_checked(&mut self, asked: u32, answer: Option<bool>, fresh: u32) {
-        match answer {
-            Some(false) => {
-                if let Some(entry) = self.sessions.get_mut(&asked) {
-                    entry.session.end(EndReason::PeerLostState);
-                    self.touched.insert(asked);
-                }
-            }
-            Some(true) | None => {
-                // The old session goes on; the one that asked has done its work.
-                if let Some(entry) = self.sessions.get_mut(&fresh) {
-                    entry.session.close();
-                    self.touched.insert(fresh);
-                }
-            }
+    /// The peer has said, sealed, whether it still has a session (R-R10). True when that one goes on and
+    /// the one that asked has done its work.
+    fn state_checked(&mut self, asked: u32, answer: Option<bool>, fresh: u32) -> bool {
+        let Some(entry) = self.sessions.get_mut(&asked) else {
+            return false;
+        };
+        self.touched.insert(asked);
+        if answer == Some(false) {
+            entry.session.end(EndReason::PeerLostState);
+            return false;
         }
+        if let Some(entry) = self.sessions.get_mut(&fresh) {
+            entry.spare = true;
+            entry.session.close();
+            self.touched.insert(fresh);
+        }
+        true
     }
 
     fn insert_session(
@@ -324,6 +326,7 @@ impl Core {
             suspended_at: None,
             handshakes: 1,
             made_at: now,
+            spare: false,
         };
         self.sessions.insert(number, entry);
         self.peers.entry(peer).or_default().sessions.push(number);

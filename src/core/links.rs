@@ -126,13 +126,14 @@ impl Core {
         } else {
             LinkEvent::Lost
         };
-        if preferred {
-            for (_, entry) in self
-                .sessions
-                .iter_mut()
-                .filter(|(_, e)| e.session.peer() == link.peer)
-            {
-                entry.session.link_event(event, now);
+        for (session, entry) in &mut self.sessions {
+            if entry.session.peer() == link.peer {
+                if preferred {
+                    entry.session.link_event(event, now);
+                } else {
+                    entry.session.path_lost(number);
+                }
+                self.touched.insert(*session);
             }
         }
         self.settle(now);

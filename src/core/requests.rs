@@ -99,9 +99,9 @@ impl Core {
     fn live_session(&self, peer: Name) -> Option<u32> {
         let known = self.peers.get(&peer)?;
         known.sessions.iter().rev().copied().find(|number| {
-            self.sessions
-                .get(number)
-                .is_some_and(|entry| entry.session.is_confirmed() && !entry.session.is_suspended())
+            self.sessions.get(number).is_some_and(|entry| {
+                !entry.spare && entry.session.is_confirmed() && !entry.session.is_suspended()
+            })
         })
     }
 

@@ -80,6 +80,8 @@ pub struct Channel {
     pub(super) open: Told,
     pub(super) answer: Told,
     pub(super) credit: Told,
+    /// What the newest CREDIT said: the fate of older ones means nothing.
+    pub(super) credit_said: (u64, u64),
     pub(super) reset: Told,
     pub(super) listed: Listed,
     pub(super) deficit: i64,
@@ -111,6 +113,7 @@ impl Channel {
             open,
             answer: Told::Nothing,
             credit: Told::Nothing,
+            credit_said: (0, 0),
             reset: Told::Nothing,
             listed: Listed::No,
             deficit: 0,
@@ -162,9 +165,12 @@ impl Channel {
         match self.phase {
             Phase::Opening | Phase::Incoming => false,
             Phase::Open => {
+                // The opener must have heard of its success before the channel is forgotten.
                 self.send.is_acknowledged()
                     && self.receive.is_done()
-                    && matches!(self.credit, Told::Done)
+                    && matches!(self.answer, Told::Nothing | Told::Done)
+                    && self.credit == Told::Done
+                    && self.credit_said.0 == self.receive.next_expected()
             }
             Phase::Refused(_) => self.answer == Told::Done,
             Phase::Reset(_) => self.reset == Told::Done,

@@ -1,8 +1,10 @@
 //! Packets and Re-Hellos of the peer.
 
-use crate::session::channel::{Channel, Phase, Told};
+use std::collections::VecDeque;
+
+use crate::session::channel::{Phase, Told};
 use crate::session::event::{EndReason, Event, Misbehaviour, ResetCode};
-use crate::session::{Delivery, Session};
+use crate::session::{Delivery, PairState, Session};
 use crate::srm::acks::Noted;
 use crate::srm::flight::Item;
 use crate::srm::receive::Arrival;
@@ -106,31 +108,41 @@ impl Session {
         if highest {
             state.highest = Some(number);
         }
+        let before = self.epochs.live();
         let opened = self
             .resume
             .opened(&mut self.epochs, which, survey.here.as_ref(), highest);
         if opened.committed {
-            self.committed(pair, path, now);
+            self.committed(pair, before, path, now);
         }
         self.probe_due |= opened.reply;
     }
 
-    /// The next pair went live: the old one's packets are told again unless they run ahead on the same
-    /// first-in first-out path.
-    fn committed(&mut self, pair: Pair, path: u64, now: Time) {
+    /// The next pair went live. What is under way under the old live pair on this first-in first-out path
+    /// arrived before it and will be acknowledged; everything else goes again.
+    fn committed(&mut self, pair: Pair, before: Option<Pair>, path: u64, now: Time) {
         let was_suspended = self.suspended_at.take().is_some();
         self.live_since = now;
         self.stats.resumes += 1;
-        let same_path = self
-            .pairs
-            .iter()
-            .filter(|state| state.pair != pair)
-            .all(|state| state.flight.is_only_on(path));
-        if was_suspended || !same_path {
+        let on_path = |state: &PairState| state.flight.is_only_on(path);
+        if was_suspended
+            || !self
+                .pairs
+                .iter()
+                .filter(|state| state.pair != pair)
+                .all(on_path)
+        {
             self.rewind();
         }
-        while self.pairs.len() > 2 {
-            self.pairs.pop_front();
+        let (kept, gone): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.pairs)
+            .into_iter()
+            .partition(|state| state.pair == pair || Some(state.pair) == before);
+        self.pairs = kept;
+        // The peer may have been unable to open packets under a pair that never went live.
+        for mut state in gone {
+            for item in state.flight.take_items() {
+                self.item_lost(&item);
+            }
         }
         if was_suspended {
             self.events.push_back(Event::Resumed);
@@ -242,22 +254,58 @@ impl Session {
         for item in outcome.lost {
             self.item_lost(&item);
         }
+        if outcome.progress && self.epochs.live() == Some(pair) {
+            self.give_up_older(pair);
+        }
         Ok(())
     }
 
+    /// The peer acknowledges the live pair. What it has of older ones it acknowledged before, so the rest
+    /// never opened there: the peer had been suspended and had erased those keys.
+    fn give_up_older(&mut self, live: Pair) {
+        let older = self
+            .pairs
+            .iter_mut()
+            .filter(|state| state.pair != live && state.pair < live);
+        let items: Vec<Item> = older.flat_map(|state| state.flight.take_items()).collect();
+        for item in items {
+            self.item_lost(&item);
+        }
+    }
+
     fn item_arrived(&mut self, item: &Item, pair: Pair, now: Time) {
-        let (id, told) = match item {
+        let id = match item {
             Item::Data(..) | Item::Gone(_) => return,
             Item::Here(seq) => return self.resume.here_acked(&self.epochs, pair, *seq),
             Item::Finished => return self.finished.arrived(),
-            Item::Open(id) => (*id, told_open as fn(&mut _) -> &mut Told),
-            Item::Answer(id) => (*id, told_answer as fn(&mut _) -> &mut Told),
-            Item::Credit(id) => (*id, told_credit as fn(&mut _) -> &mut Told),
-            Item::Reset(id) => (*id, told_reset as fn(&mut _) -> &mut Told),
+            Item::Open(id) | Item::Answer(id) | Item::Credit(id, _) | Item::Reset(id) => *id,
         };
-        if let Some(channel) = self.channels.get_mut(&id) {
-            told(channel).arrived();
+        if let Some(told) = self.told(id, item) {
+            told.arrived();
             self.forget_if_done(id, now);
+        }
+    }
+
+    /// The news that an item carried; none if newer news has taken its place.
+    fn told(&mut self, id: ChannelId, item: &Item) -> Option<&mut Told> {
+        let channel = self.channels.get_mut(&id)?;
+        match item {
+            Item::Open(_) => Some(&mut channel.open),
+            Item::Answer(_) => Some(&mut channel.answer),
+            Item::Credit(_, said) => (*said == channel.credit_said).then_some(&mut channel.credit),
+            Item::Reset(_) => Some(&mut channel.reset),
+            Item::Data(..) | Item::Here(_) | Item::Gone(_) | Item::Finished => None,
+        }
+    }
+
+    /// A path is gone, and another one carries the session: what was under way on it goes again.
+    pub fn path_lost(&mut self, path: u64) {
+        let states = self.pairs.iter_mut();
+        let items: Vec<Item> = states
+            .flat_map(|state| state.flight.take_path(path))
+            .collect();
+        for item in items {
+            self.item_lost(&item);
         }
     }
 
@@ -266,26 +314,20 @@ impl Session {
             Item::Here(_) => return,
             Item::Finished => return self.finished.lost(),
             Item::Gone(id) => return self.tell_gone(*id),
-            Item::Data(id, _)
-            | Item::Open(id)
-            | Item::Answer(id)
-            | Item::Credit(id)
-            | Item::Reset(id) => *id,
-        };
-        let Some(channel) = self.channels.get_mut(&id) else {
-            return;
-        };
-        match item {
-            Item::Data(_, chunk) => {
-                self.stats.bytes_resent += chunk.len as u64;
-                channel.send.lost(*chunk);
+            Item::Data(id, chunk) => {
+                if let Some(channel) = self.channels.get_mut(id) {
+                    self.stats.bytes_resent += chunk.len as u64;
+                    channel.send.lost(*chunk);
+                }
+                *id
             }
-            Item::Open(_) => channel.open.lost(),
-            Item::Answer(_) => channel.answer.lost(),
-            Item::Credit(_) => channel.credit.lost(),
-            Item::Reset(_) => channel.reset.lost(),
-            Item::Here(_) | Item::Finished | Item::Gone(_) => {}
-        }
+            Item::Open(id) | Item::Answer(id) | Item::Credit(id, _) | Item::Reset(id) => {
+                if let Some(told) = self.told(*id, item) {
+                    told.lost();
+                }
+                *id
+            }
+        };
         self.list(id);
     }
 
@@ -463,22 +505,6 @@ struct Data<'a> {
     offset: u64,
     fin: bool,
     bytes: &'a [u8],
-}
-
-const fn told_open(channel: &mut Channel) -> &mut Told {
-    &mut channel.open
-}
-
-const fn told_answer(channel: &mut Channel) -> &mut Told {
-    &mut channel.answer
-}
-
-const fn told_credit(channel: &mut Channel) -> &mut Told {
-    &mut channel.credit
-}
-
-const fn told_reset(channel: &mut Channel) -> &mut Told {
-    &mut channel.reset
 }
 
 /// Checks that every frame decodes, before any of them acts.

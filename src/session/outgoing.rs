@@ -276,13 +276,15 @@ impl Session {
         }
         if channel.credit.take() {
             let next = channel.receive.next_expected();
+            channel.credit_said = (next, permitted);
+            let item = Item::Credit(id, channel.credit_said);
             content.put(
                 &Frame::Credit {
                     channel: id,
                     next,
                     permitted,
                 },
-                Some(Item::Credit(id)),
+                Some(item),
                 out,
             );
         }

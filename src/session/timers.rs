@@ -96,9 +96,6 @@ impl Session {
         }
         let mut at = Time::NEVER;
         let mut consider = |moment: Option<Time>| at = at.min(moment.unwrap_or(Time::NEVER));
-        for state in &self.pairs {
-            consider(state.acks.due_at());
-        }
         consider(self.resume.poll_timeout().map(|(moment, _)| moment));
         if self.is_suspended() {
             consider(
@@ -108,6 +105,10 @@ impl Session {
             );
             return at;
         }
+        // What is due already waits for a link with room, not for time.
+        for state in self.pairs.iter().filter(|state| !state.acks.is_ripe()) {
+            consider(state.acks.due_at());
+        }
         if let Some(since) = self.waiting_since() {
             let step = if self.suspected {
                 SUSPEND_AFTER
@@ -115,12 +116,12 @@ impl Session {
                 self.patience()
             };
             consider(Some(since + step));
-        } else if !self.channels.is_empty() {
+        } else if !self.channels.is_empty() && !self.probe_due {
             consider(Some(self.heard_at.max(self.sent_at) + HEARTBEAT));
         }
-        if self.channels.is_empty() {
+        if self.channels.is_empty() && self.goodbye.is_none() {
             consider(self.idle_since.map(|since| since + SESSION_IDLE));
-        } else {
+        } else if !self.channels.is_empty() {
             consider(Some(self.maintained_at + MAINTENANCE));
         }
         at
@@ -132,6 +133,9 @@ impl Session {
             return;
         }
         self.resume_timeout(now);
+        for state in &mut self.pairs {
+            state.acks.ripen(now);
+        }
         if self.is_suspended() {
             let over = self.suspended_at.zip(self.options.max_suspend);
             if over.is_some_and(|(since, max)| now.since(since) >= max) {

@@ -25,6 +25,7 @@ pub struct Acks {
     unanswered: u32,
     unanswered_bytes: u64,
     due_at: Option<Time>,
+    ripe: bool,
 }
 
 impl Acks {
@@ -58,6 +59,16 @@ impl Acks {
         self.due_at
     }
 
+    /// Notes that the time has come: from here on the acknowledgement waits for room on a link.
+    pub fn ripen(&mut self, now: Time) {
+        self.ripe |= self.due_at.is_some_and(|at| at <= now);
+    }
+
+    /// Whether the acknowledgement waits for room on a link.
+    pub const fn is_ripe(&self) -> bool {
+        self.ripe
+    }
+
     /// Whether an acknowledgement would tell something that was not told.
     pub const fn has_news(&self) -> bool {
         self.unanswered > 0
@@ -72,6 +83,7 @@ impl Acks {
         self.unanswered = 0;
         self.unanswered_bytes = 0;
         self.due_at = None;
+        self.ripe = false;
         let waited = now.since(self.newest_at).as_micros();
         let delay_us = u64::try_from(waited).unwrap_or(u64::MAX);
         Some(Ack {

@@ -19,8 +19,8 @@ pub enum Item {
     Open(ChannelId),
     /// A channel's OPENED or OPEN_FAILED.
     Answer(ChannelId),
-    /// A channel's CREDIT.
-    Credit(ChannelId),
+    /// A channel's CREDIT: what it said, since only the newest counts.
+    Credit(ChannelId, (u64, u64)),
     /// A channel's RESET.
     Reset(ChannelId),
     /// HERE, with its Re-Hello's number.
@@ -47,6 +47,8 @@ pub struct Outcome {
     pub arrived: Vec<Item>,
     /// Frames that must go again.
     pub lost: Vec<Item>,
+    /// Whether some packet was acknowledged for the first time.
+    pub progress: bool,
     /// Round trip of the newest packet, if it was acknowledged for the first time.
     pub rtt: Option<(Duration, Duration)>,
 }
@@ -112,6 +114,7 @@ impl Flight {
                 let Some(packet) = self.packets.remove(&number) else {
                     continue;
                 };
+                outcome.progress = true;
                 if number == newest {
                     let delay = Duration::from_micros(ack.delay_us);
                     outcome.rtt = Some((now.since(packet.sent_at), delay));
@@ -157,6 +160,34 @@ impl Flight {
                 outcome.lost.extend(packet.items);
             }
         }
+    }
+
+    /// Gives up on the packets that went by `path`, which is gone: what was in them must go again.
+    pub fn take_path(&mut self, path: u64) -> Vec<Item> {
+        let mut items = Vec::new();
+        self.packets.retain(|_, packet| {
+            let stays = packet.path != path;
+            if !stays {
+                items.append(&mut packet.items);
+            }
+            stays
+        });
+        self.oldest_eliciting = self
+            .packets
+            .values()
+            .find(|packet| packet.eliciting)
+            .map(|p| p.sent_at);
+        items
+    }
+
+    /// Gives up on every packet: what was in them must go again.
+    pub fn take_items(&mut self) -> Vec<Item> {
+        self.oldest_eliciting = None;
+        let packets = std::mem::take(&mut self.packets);
+        packets
+            .into_values()
+            .flat_map(|packet| packet.items)
+            .collect()
     }
 
     /// Forgets all packets: a resumed session tells everything again.
