@@ -1,7 +1,11 @@
 //! Two whole nodes under faults, 2,000 seeds; see `muses::sim`.
 //!
 //! `MUSES_SEED=N cargo test --test simulation` repeats one seed; `MUSES_SEEDS=N` runs as many.
-#![expect(clippy::print_stdout, reason = "a run tells what it did")]
+#![expect(
+    clippy::print_stdout,
+    clippy::panic,
+    reason = "a run tells what it did, and which seed failed"
+)]
 
 use muses::sim::run;
 

@@ -402,20 +402,24 @@ impl World {
                     wire.cut();
                 }
             }
-            2 | 3 => {
-                for wire in &mut self.wires {
-                    for side in 0..2 {
-                        if let Some(link) = wire.ends[side].take() {
-                            self.nodes[side].core.link_down(link, now);
-                        }
-                    }
-                }
-            }
+            2 | 3 => self.reset(),
             4 => self.connect(),
             _ => {
                 let side = usize::from(self.random.below(2) == 1);
                 let span = Duration::from_millis(self.random.below(6_000));
                 self.nodes[side].frozen_until = now + span;
+            }
+        }
+    }
+
+    /// Every link breaks, and both ends hear of it.
+    fn reset(&mut self) {
+        let now = self.now;
+        for wire in &mut self.wires {
+            for (end, node) in wire.ends.iter_mut().zip(&mut self.nodes) {
+                if let Some(link) = end.take() {
+                    node.core.link_down(link, now);
+                }
             }
         }
     }
@@ -537,16 +541,7 @@ impl World {
         Ok(())
     }
 
-    fn unfinished(&mut self) -> String {
-        for node in &mut self.nodes {
-            for key in node.flows.keys() {
-                if let Some(session) = node.core.session(key.session) {
-                    let text = format!("{:?} ripe", session.channel(key.channel));
-                    let from = text.find("window").unwrap_or(0);
-                    println!("{}", &text[from..]);
-                }
-            }
-        }
+    fn unfinished(&self) -> String {
         let left: Vec<String> = self
             .nodes
             .iter()
