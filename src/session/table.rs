@@ -219,7 +219,8 @@ impl Session {
         self.forget_if_done(id, now);
     }
 
-    /// Ends a channel without a clean end: the application reset it, or it was killed.
+    /// Ends a channel without a clean end: the application reset it, or it was killed. An answer that has
+    /// not left yet still goes first: the peer hears that the channel was open.
     pub fn reset(&mut self, id: ChannelId, code: ResetCode) {
         let Some(channel) = self.channels.get_mut(&id) else {
             return;
@@ -232,7 +233,6 @@ impl Session {
         }
         channel.phase = Phase::Reset(code);
         channel.reset = Told::Due;
-        channel.answer = Told::Nothing;
         channel.credit = Told::Nothing;
         channel.send.discard();
         channel.receive.discard();
