@@ -22,7 +22,7 @@ use crate::engine::connections::Waiting;
 use crate::lcm::local::{LocalConnection, LocalStream};
 use crate::lcm::pump::Moved;
 use crate::lcm::shell::Shell;
-use crate::lcm::table::Table;
+use crate::lcm::table::{Fate, Table};
 use crate::limits::COMMANDS_MAX;
 use crate::name::Name;
 use crate::net::clock::{Clock, slept};
@@ -327,10 +327,11 @@ impl Loop {
                 self.incoming.borrow_mut().insert(key, None);
                 (self.surroundings.serve)(key, peer, target);
             }
-            Event::Reset(key, _) | Event::OpenFailed(key, _) | Event::Closed(key) => {
-                self.incoming.borrow_mut().remove(&key);
-            }
-            Event::Opened(_) | Event::Woken(_) => {}
+            Event::Reset(key, _) => self.late(key, Fate::Cut),
+            Event::OpenFailed(key, why) => self.late(key, Fate::Failed(why)),
+            Event::Closed(key) => self.late(key, Fate::Closed),
+            Event::Opened(key) => self.late(key, Fate::Open),
+            Event::Woken(_) => {}
             Event::SessionUp(number, peer) => {
                 tracing::info!(session = number, peer = show(peer), "session up");
             }

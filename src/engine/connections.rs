@@ -9,7 +9,6 @@ use crate::lcm::local::{Answer, LocalConnection};
 use crate::lcm::pump::{Moved, Pump};
 use crate::lcm::stream::Stream;
 use crate::lcm::table::{Connection, Fate};
-use crate::session::{Channel, Phase};
 use crate::wire::failure::OpenFailure;
 
 /// A connection whose request waits for a path.
@@ -53,6 +52,15 @@ impl Loop {
         self.shell.table().set_waiting(waiting.len());
     }
 
+    /// Something became of a channel before its connection stood in the table.
+    pub(super) fn late(&self, key: ChannelKey, fate: Fate) {
+        if let Some(connection) = self.shell.table().get(key) {
+            connection.decide(fate);
+        } else if fate != Fate::Open {
+            self.incoming.borrow_mut().remove(&key);
+        }
+    }
+
     /// A request no longer waits.
     fn claim(&self, ticket: Ticket) -> Option<Waiting> {
         let mut waiting = self.waiting.borrow_mut();
@@ -70,15 +78,8 @@ impl Loop {
             early,
             answer,
         } = waiting;
-        let phase = self.shell.with(|core, _| {
-            let session = core.session(key.session)?;
-            session.channel(key.channel).map(Channel::phase)
-        });
-        let fate = match phase {
-            Some(Phase::Opening) => Fate::Opening,
-            Some(Phase::Open) => Fate::Open,
-            Some(Phase::Incoming | Phase::Refused(_) | Phase::Reset(_)) | None => Fate::Cut,
-        };
+        // What has become of the channel meanwhile comes behind this event, in order.
+        let fate = Fate::Opening;
         self.start_pump(key, stream, fate, early, answer);
     }
 
