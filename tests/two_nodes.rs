@@ -473,7 +473,8 @@ fn connect_carries_stdio_and_tells_how_it_went() {
     assert_eq!(run("127.0.0.1", "1").0, Some(111));
     assert_eq!(run("127.0.0.2", "1").0, Some(77));
     assert_eq!(run("x.invalid", "1").0, Some(68));
-    let cut = serve(|stream| {
+    let cut = serve(|mut stream| {
+        stream.read_exact(&mut [0; 1]).unwrap();
         SockRef::from(&stream)
             .set_linger(Some(Duration::ZERO))
             .unwrap();
