@@ -6,7 +6,7 @@
 
 use std::{fmt, str::FromStr};
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use ring::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use thiserror::Error;
 use zeroize::Zeroize;
 
@@ -212,15 +212,10 @@ impl AeadKey {
             &CHACHA20_POLY1305
         };
         let (key, iv) = material.split_at(AEAD_KEY_LEN);
-        #[expect(
-            clippy::expect_used,
-            reason = "fails only for a key of another length than 32 bytes"
-        )]
-        let key = UnboundKey::new(algorithm, key).expect("both algorithms take 32 bytes");
         let mut out = [0; IV_LEN];
         out.copy_from_slice(iv);
         Self {
-            key: LessSafeKey::new(key),
+            key: aead_key(algorithm, key),
             iv: out,
         }
     }
@@ -261,9 +256,20 @@ impl AeadKey {
 
 impl Drop for AeadKey {
     fn drop(&mut self) {
-        // aws-lc erases the key itself.
+        // ring does not erase its keys. It lies in place, so a key of zeros overwrites it.
+        self.key = aead_key(self.key.algorithm(), &[0; AEAD_KEY_LEN]);
+        std::hint::black_box(&mut self.key);
         self.iv.zeroize();
     }
+}
+
+fn aead_key(algorithm: &'static Algorithm, key: &[u8]) -> LessSafeKey {
+    #[expect(
+        clippy::expect_used,
+        reason = "fails only for a key of another length than 32 bytes"
+    )]
+    let key = UnboundKey::new(algorithm, key).expect("both algorithms take 32 bytes");
+    LessSafeKey::new(key)
 }
 
 #[cfg(test)]
