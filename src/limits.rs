@@ -43,6 +43,11 @@ pub const ACK_BYTES: u64 = 256 << 10;
 pub const ACK_DELAY: Duration = Duration::from_millis(5);
 /// Packets behind an acknowledged one of the same path after which a packet counts as lost.
 pub const LOSS_PACKETS: u64 = 3;
+/// Bytes under way on a path of which nothing is known; more wait for acknowledgements.
+pub const WINDOW_START: u64 = 128 << 10;
+/// Worth of a path's rate that may be under way beside two round trips, for late acknowledgements; at
+/// most [`ACK_BYTES`]. Twice their longest wait.
+pub const WINDOW_SLACK: Duration = Duration::from_millis(10);
 /// Packets in flight that a sender remembers; it waits for an acknowledgement beyond.
 pub const PACKETS_IN_FLIGHT_MAX: usize = 8_192;
 

@@ -31,6 +31,7 @@ pub use timers::LinkEvent;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::limits::PACKET_PLAIN_MAX;
 use crate::name::Name;
 use crate::random::Random;
 use crate::session::schedule::Schedule;
@@ -40,6 +41,7 @@ use crate::srm::flight::Flight;
 use crate::srm::ranges::Ranges;
 use crate::srm::resume::{Reason, Resume, Setup};
 use crate::srm::rtt::Rtt;
+use crate::srm::window::Window;
 use crate::ssm::epoch::Epochs;
 use crate::ssm::established::Established;
 use crate::ssm::schedule::{Pair, Side};
@@ -118,6 +120,9 @@ pub struct Session {
     resume: Resume,
     pairs: VecDeque<PairState>,
     rtt: Rtt,
+    /// Of the path that the newest packet took.
+    window: Window,
+    packet_len: usize,
     confirmed: bool,
     finished: channel::Told,
     channels: BTreeMap<ChannelId, Channel>,
@@ -177,6 +182,8 @@ impl Session {
             resume: Resume::new(setup, now),
             pairs: VecDeque::from([PairState::new(Pair { a: 0, b: 0 })]),
             rtt: Rtt::default(),
+            window: Window::new(0, now),
+            packet_len: PACKET_PLAIN_MAX,
             confirmed: side == Side::A,
             finished: channel::Told::Due,
             channels: BTreeMap::new(),

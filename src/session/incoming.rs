@@ -244,9 +244,15 @@ impl Session {
             .flight
             .acknowledge(ack, rtt, now)
             .ok_or(Misbehaviour::AckOfUnsent)?;
-        if let Some((span, delay)) = outcome.rtt {
-            self.rtt.sample(span, delay);
+        if let Some((sent, delay)) = outcome.newest {
+            let span = now.since(sent.at);
+            let span = span.checked_sub(delay).unwrap_or(span);
+            self.rtt.sample(span);
             self.resume.set_rtt(self.rtt_or_default());
+            if self.window.path() == sent.path {
+                self.window
+                    .arrived(outcome.arrived_bytes, sent.stamp, span, now);
+            }
         }
         for item in outcome.arrived {
             self.item_arrived(&item, pair, now);

@@ -4,8 +4,9 @@ use crate::limits::{PACKET_PLAIN_MAX, PACKET_TAG_MAX};
 use crate::session::Session;
 use crate::session::channel::{Listed, Phase, Told};
 use crate::session::event::EndReason;
-use crate::srm::flight::Item;
+use crate::srm::flight::{Item, Sent};
 use crate::srm::resume::{HINTS_MAX, HelloTo, Sending, Which};
+use crate::srm::window::Window;
 use crate::ssm::schedule::Pair;
 use crate::time::Time;
 use crate::wire::frame::{Ack, ChannelId, DATA_FRONT_MAX, Frame, put_data_front};
@@ -93,7 +94,21 @@ impl Session {
             || self.finished == Told::Due
             || !self.news.is_empty()
             || !self.gone.is_empty();
-        acks_due || (flight_has_room && self.confirmed && (news || !self.schedule.is_empty()))
+        acks_due || (flight_has_room && self.confirmed && (news || self.may_send_data(now)))
+    }
+
+    /// Whether bytes of channels wait and the path takes them.
+    fn may_send_data(&self, now: Time) -> bool {
+        !self.schedule.is_empty() && self.under_way() < self.window.limit(self.packet_len, now)
+    }
+
+    /// Bytes under way on the path of the window.
+    fn under_way(&self) -> u64 {
+        let path = self.window.path();
+        self.pairs
+            .iter()
+            .map(|state| state.flight.bytes_on(path))
+            .sum()
     }
 
     fn has_room(&self, pair: Option<Pair>) -> bool {
@@ -118,18 +133,22 @@ impl Session {
             Sending::Live(to) => (Which::Live, self.epochs.live()?, to),
             Sending::Next(to) | Sending::Early(to) => (Which::Next, self.epochs.next(), to),
         };
-        let plain_max = plain_max.min(PACKET_PLAIN_MAX);
+        self.packet_len = plain_max.min(PACKET_PLAIN_MAX);
+        if self.window.path() != path {
+            self.window = Window::new(path, now);
+        }
         let start = out.len();
         let mut content = Content::default();
         self.put_acks(out, now);
         if self.has_room(Some(pair)) {
             self.put_control(start, &mut content, out);
-            self.put_data(start + plain_max, &mut content, out);
+            self.put_data(start, &mut content, out, now);
             self.put_request(&mut content, out);
         }
         if out.len() == start {
             return None;
         }
+        let bytes = (out.len() - start) as u64;
         let header = self.seal(which, start, out);
         let Some((number, header)) = header else {
             out.truncate(start);
@@ -139,9 +158,15 @@ impl Session {
         self.resume.sealed(which);
         self.sent_at = now;
         let Content { items, eliciting } = content;
-        self.pair_state(pair)
-            .flight
-            .sent(number, path, items, eliciting, now);
+        let idle = self.under_way() == 0;
+        let sent = Sent {
+            path,
+            bytes,
+            at: now,
+            eliciting,
+            stamp: self.window.stamp(idle, now),
+        };
+        self.pair_state(pair).flight.sent(number, sent, items);
         if let Some(reason) = self.goodbye.take() {
             self.end(reason);
         }
@@ -291,7 +316,12 @@ impl Session {
         self.schedule.list(id, channel);
     }
 
-    fn put_data(&mut self, end: usize, content: &mut Content, out: &mut Vec<u8>) {
+    fn put_data(&mut self, start: usize, content: &mut Content, out: &mut Vec<u8>, now: Time) {
+        let (under_way, limit) = (self.under_way(), self.window.limit(self.packet_len, now));
+        if under_way >= limit {
+            return;
+        }
+        let end = start + self.packet_len;
         while out.len() + DATA_FRONT_MAX + DATA_MIN <= end {
             let Some(id) = self.schedule.next() else {
                 break;
@@ -314,11 +344,11 @@ impl Session {
             self.stats.bytes_sent += chunk.len as u64;
             content.items.push(Item::Data(id, chunk));
             content.eliciting = true;
-            if channel.send.is_full() || channel.send.is_blocked() {
-                self.probe_due = true;
-            }
+            self.probe_due |= channel.send.is_held();
             self.schedule.sent(id, channel, chunk.len);
         }
+        // The next packet has to wait for an acknowledgement.
+        self.probe_due |= under_way + (out.len() - start) as u64 >= limit;
     }
 
     /// Asks for an acknowledgement when something waits for it (the paper's `flag_last`).

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::limits::{LOSS_PACKETS, PACKETS_IN_FLIGHT_MAX};
 use crate::srm::send::Chunk;
+use crate::srm::window::Stamp;
 use crate::time::Time;
 use crate::wire::frame::{Ack, ChannelId};
 
@@ -34,10 +35,23 @@ pub enum Item {
 /// A packet under way.
 #[derive(Clone, Debug)]
 struct Packet {
-    path: u64,
-    sent_at: Time,
-    eliciting: bool,
+    sent: Sent,
     items: Vec<Item>,
+}
+
+/// How a packet left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The path it took.
+    pub path: u64,
+    /// Bytes of its plaintext.
+    pub bytes: u64,
+    /// When.
+    pub at: Time,
+    /// Whether it wants an acknowledgement.
+    pub eliciting: bool,
+    /// Where the path's window stood.
+    pub stamp: Stamp,
 }
 
 /// What an acknowledgement told.
@@ -49,36 +63,56 @@ pub struct Outcome {
     pub lost: Vec<Item>,
     /// Whether some packet was acknowledged for the first time.
     pub progress: bool,
-    /// Round trip of the newest packet, if it was acknowledged for the first time.
-    pub rtt: Option<(Duration, Duration)>,
+    /// The newest packet, if it was acknowledged for the first time, and how long the peer waited.
+    pub newest: Option<(Sent, Duration)>,
+    /// Bytes that arrived by the path of the newest packet.
+    pub arrived_bytes: u64,
 }
 
 /// Packets sent under one pair and not yet acknowledged.
 #[derive(Debug, Default)]
 pub struct Flight {
     packets: BTreeMap<u64, Packet>,
+    /// Bytes under way, by path.
+    bytes: Vec<(u64, u64)>,
     next: u64,
     oldest_eliciting: Option<Time>,
 }
 
 impl Flight {
-    /// Notes a packet that was sealed under `number` and handed to `path`.
-    pub fn sent(&mut self, number: u64, path: u64, items: Vec<Item>, eliciting: bool, now: Time) {
+    /// Notes a packet that was sealed under `number`.
+    pub fn sent(&mut self, number: u64, sent: Sent, items: Vec<Item>) {
         self.next = number.saturating_add(1);
-        if eliciting && self.oldest_eliciting.is_none() {
-            self.oldest_eliciting = Some(now);
+        if sent.eliciting && self.oldest_eliciting.is_none() {
+            self.oldest_eliciting = Some(sent.at);
         }
-        if eliciting || !items.is_empty() {
-            self.packets.insert(
-                number,
-                Packet {
-                    path,
-                    sent_at: now,
-                    eliciting,
-                    items,
-                },
-            );
+        if sent.eliciting || !items.is_empty() {
+            match self.bytes.iter_mut().find(|(path, _)| *path == sent.path) {
+                Some((_, bytes)) => *bytes += sent.bytes,
+                None => self.bytes.push((sent.path, sent.bytes)),
+            }
+            self.packets.insert(number, Packet { sent, items });
         }
+    }
+
+    /// Bytes under way by `path`.
+    pub fn bytes_on(&self, path: u64) -> u64 {
+        self.bytes
+            .iter()
+            .find(|(on, _)| *on == path)
+            .map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// Takes a packet out, whatever became of it.
+    fn settle(&mut self, number: u64) -> Option<Packet> {
+        let packet = self.packets.remove(&number)?;
+        self.bytes.retain_mut(|(path, bytes)| {
+            if *path == packet.sent.path {
+                *bytes = bytes.saturating_sub(packet.sent.bytes);
+            }
+            *bytes > 0
+        });
+        Some(packet)
     }
 
     /// Whether more packets may be sent before an acknowledgement.
@@ -88,7 +122,7 @@ impl Flight {
 
     /// Whether every packet under way went by `path`.
     pub fn is_only_on(&self, path: u64) -> bool {
-        self.packets.values().all(|packet| packet.path == path)
+        self.bytes.iter().all(|(on, _)| *on == path)
     }
 
     /// Since when an answer has been owed.
@@ -103,6 +137,8 @@ impl Flight {
             return None;
         }
         let mut outcome = Outcome::default();
+        let newest_sent = self.packets.get(&newest).map(|packet| packet.sent);
+        outcome.newest = newest_sent.map(|sent| (sent, Duration::from_micros(ack.delay_us)));
         let mut front: BTreeMap<u64, u64> = BTreeMap::new();
         for (from, to) in &ack.ranges {
             let numbers: Vec<u64> = self
@@ -111,26 +147,26 @@ impl Flight {
                 .map(|(number, _)| *number)
                 .collect();
             for number in numbers {
-                let Some(packet) = self.packets.remove(&number) else {
+                let Some(packet) = self.settle(number) else {
                     continue;
                 };
                 outcome.progress = true;
-                if number == newest {
-                    let delay = Duration::from_micros(ack.delay_us);
-                    outcome.rtt = Some((now.since(packet.sent_at), delay));
+                if newest_sent.is_some_and(|newest| newest.path == packet.sent.path) {
+                    outcome.arrived_bytes += packet.sent.bytes;
                 }
-                let high = front.entry(packet.path).or_default();
+                let high = front.entry(packet.sent.path).or_default();
                 *high = (*high).max(number);
                 outcome.arrived.extend(packet.items);
             }
         }
         self.find_lost(&front, rtt, now, &mut outcome);
-        self.oldest_eliciting = self
-            .packets
-            .values()
-            .find(|packet| packet.eliciting)
-            .map(|p| p.sent_at);
+        self.find_oldest();
         Some(outcome)
+    }
+
+    fn find_oldest(&mut self) {
+        let mut sent = self.packets.values().map(|packet| packet.sent);
+        self.oldest_eliciting = sent.find(|sent| sent.eliciting).map(|sent| sent.at);
     }
 
     fn find_lost(
@@ -148,15 +184,15 @@ impl Flight {
             .packets
             .range(..high)
             .filter(|(number, packet)| {
-                front.get(&packet.path).is_some_and(|high| {
+                front.get(&packet.sent.path).is_some_and(|high| {
                     **number + LOSS_PACKETS <= *high
-                        || (**number < *high && now.since(packet.sent_at) > patience)
+                        || (**number < *high && now.since(packet.sent.at) > patience)
                 })
             })
             .map(|(number, _)| *number)
             .collect();
         for number in lost {
-            if let Some(packet) = self.packets.remove(&number) {
+            if let Some(packet) = self.settle(number) {
                 outcome.lost.extend(packet.items);
             }
         }
@@ -166,23 +202,21 @@ impl Flight {
     pub fn take_path(&mut self, path: u64) -> Vec<Item> {
         let mut items = Vec::new();
         self.packets.retain(|_, packet| {
-            let stays = packet.path != path;
+            let stays = packet.sent.path != path;
             if !stays {
                 items.append(&mut packet.items);
             }
             stays
         });
-        self.oldest_eliciting = self
-            .packets
-            .values()
-            .find(|packet| packet.eliciting)
-            .map(|p| p.sent_at);
+        self.bytes.retain(|(on, _)| *on != path);
+        self.find_oldest();
         items
     }
 
     /// Gives up on every packet: what was in them must go again.
     pub fn take_items(&mut self) -> Vec<Item> {
         self.oldest_eliciting = None;
+        self.bytes.clear();
         let packets = std::mem::take(&mut self.packets);
         packets
             .into_values()
@@ -193,6 +227,7 @@ impl Flight {
     /// Forgets all packets: a resumed session tells everything again.
     pub fn forget(&mut self) {
         self.oldest_eliciting = None;
+        self.bytes.clear();
         self.packets.clear();
     }
 }
@@ -216,10 +251,20 @@ mod tests {
         Item::Here(number)
     }
 
+    fn sent(path: u64, at: Time) -> Sent {
+        Sent {
+            path,
+            bytes: 100,
+            at,
+            eliciting: true,
+            stamp: Stamp::default(),
+        }
+    }
+
     fn flight(paths: &[u64]) -> Flight {
         let mut flight = Flight::default();
         for (number, path) in (0..).zip(paths) {
-            flight.sent(number, *path, vec![item(number)], true, Time::ZERO);
+            flight.sent(number, sent(*path, Time::ZERO), vec![item(number)]);
         }
         flight
     }
@@ -244,10 +289,12 @@ mod tests {
     #[test]
     fn time_counts_only_behind_an_acknowledged_packet() {
         let mut flight = flight(&[1, 1]);
-        flight.sent(2, 1, vec![item(2)], true, Time::ZERO + RTT);
+        flight.sent(2, sent(1, Time::ZERO + RTT), vec![item(2)]);
+        assert_eq!(flight.bytes_on(1), 300);
         let late = Time::ZERO + RTT * 2;
         let outcome = flight.acknowledge(&ack(&[(1, 1)]), RTT, late).unwrap();
         assert_eq!(outcome.lost, [item(0)]);
+        assert_eq!((flight.bytes_on(1), outcome.arrived_bytes), (100, 100));
         assert_eq!(flight.waiting_since(), Some(Time::ZERO + RTT));
     }
 

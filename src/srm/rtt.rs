@@ -10,8 +10,7 @@ pub struct Rtt {
 
 impl Rtt {
     /// Takes a sample: the time from sending to the acknowledgement, less the peer's wait.
-    pub fn sample(&mut self, span: Duration, delay: Duration) {
-        let sample = span.checked_sub(delay).unwrap_or(span);
+    pub fn sample(&mut self, sample: Duration) {
         self.smoothed = Some(match self.smoothed {
             None => sample,
             Some(old) => old * 7 / 8 + sample / 8,

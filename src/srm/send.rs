@@ -41,6 +41,8 @@ pub struct SendHalf {
     budget: Budget,
     window: usize,
     grown_at: Time,
+    /// All of a full window was under way since it grew.
+    held: bool,
     sent: u64,
     /// Highest place ever sent, and whether the end ever was: the peer may speak of it though a
     /// resumed session begins further back.
@@ -67,6 +69,7 @@ impl SendHalf {
             budget,
             window,
             grown_at: now,
+            held: false,
             sent: 0,
             shown: 0,
             fin_shown: false,
@@ -77,12 +80,14 @@ impl SendHalf {
     }
 
     /// Room for the application's bytes; empty while the window is full or the direction has ended.
-    /// A window that held the application for a round trip doubles, memory permitting.
+    /// A window all of which was under way doubles, once a round trip, memory permitting; what waits
+    /// for the path needs no more room.
     pub fn space(&mut self, rtt: Duration, may_grow: bool, now: Time) -> &mut [u8] {
         if self.fin != Fin::Open {
             return &mut [];
         }
-        if self.ring.len() >= self.window && may_grow && now.since(self.grown_at) >= rtt {
+        if self.held && may_grow && now.since(self.grown_at) >= rtt {
+            self.held = false;
             let more = self.window.min(CHANNEL_WINDOW_MAX - self.window);
             if more > 0 && self.budget.grow(more) {
                 self.window += more;
@@ -133,14 +138,20 @@ impl SendHalf {
         !self.lost.is_empty() || self.sent < self.limit() || self.fin_due()
     }
 
-    /// Whether bytes wait that the peer's credit holds back.
-    pub fn is_blocked(&self) -> bool {
-        self.ring.end() > self.permitted && self.sent >= self.permitted
+    /// Whether the next byte waits for the peer: for its credit, or for an acknowledgement that makes
+    /// room in a full window.
+    pub fn is_held(&self) -> bool {
+        self.sent >= self.permitted && self.ring.end() > self.permitted
+            || self.is_full() && self.unsent() == 0
     }
 
-    /// Whether the window is full: acknowledging soon lets the application go on.
-    pub fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.ring.len() >= self.window
+    }
+
+    /// Bytes kept that were not sent.
+    fn unsent(&self) -> u64 {
+        self.ring.end() - self.sent
     }
 
     /// Bytes sent and not acknowledged.
@@ -198,6 +209,7 @@ impl SendHalf {
         }
         self.sent += len as u64;
         self.shown = self.shown.max(self.sent);
+        self.held |= self.is_full() && self.unsent() == 0;
         if fin {
             self.fin = Fin::Sent;
             self.fin_shown = true;
@@ -317,7 +329,7 @@ mod tests {
             })
         );
         assert_eq!(half.next(100), None);
-        assert!(half.is_blocked());
+        assert!(half.is_held());
         assert_eq!(half.credit(4, 100), Ok(true));
         let last = half.next(100).unwrap();
         assert_eq!(
@@ -431,6 +443,9 @@ mod tests {
         let mut half = SendHalf::new(budget.clone(), CHANNEL_FLOOR, 0, Time::ZERO);
         let rtt = Duration::from_millis(10);
         assert_eq!(half.push(&[0; CHANNEL_FLOOR + 1]), CHANNEL_FLOOR);
+        assert!(half.space(rtt, true, Time::ZERO + rtt).is_empty());
+        half.credit(0, CHANNEL_FLOOR as u64).unwrap();
+        half.next(CHANNEL_FLOOR);
         assert!(half.space(rtt, true, Time::ZERO).is_empty());
         assert!(!half.space(rtt, true, Time::ZERO + rtt).is_empty());
         assert_eq!(budget.used(), 2 * CHANNEL_FLOOR as u64);

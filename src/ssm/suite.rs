@@ -123,14 +123,14 @@ pub struct OpenKey(Key);
 
 /// The same key either way; [`SealKey`] and [`OpenKey`] keep the directions apart.
 enum Key {
-    Aead(AeadKey),
+    Aead(Box<AeadKey>),
     Paper(Box<PaperKey>),
 }
 
 impl Key {
     fn new(suite: Suite, material: &[u8; MATERIAL_LEN]) -> Self {
         match suite {
-            Suite::Chacha20Poly1305 | Suite::Aes256Gcm => Self::Aead(AeadKey::new(suite, material)),
+            Suite::Chacha20Poly1305 | Suite::Aes256Gcm => Self::Aead(Box::new(AeadKey::new(suite, material))),
             Suite::PaperAes128CtrHmacSha1 => Self::Paper(Box::new(PaperKey::new(material))),
         }
     }
