@@ -3,7 +3,13 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 
+use tokio::net::{TcpListener, TcpSocket};
+
 use crate::Fault;
+
+/// Connections that may wait to be accepted. With tokio's own 128 a burst of 200 loses SYNs, and each
+/// costs its connection a second.
+const BACKLOG: u32 = 4096;
 
 /// This executable in another role. Ends when dropped; its standard input ends with this process too.
 pub(crate) struct Helper {
@@ -40,6 +46,13 @@ impl Drop for Helper {
         // It may have failed on its own; there is nothing more to do.
         let _status = self.child.wait();
     }
+}
+
+/// A listener for a role, on a port of the kernel's choice.
+pub(crate) fn listen() -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((std::net::Ipv4Addr::LOCALHOST, 0).into())?;
+    socket.listen(BACKLOG)
 }
 
 /// Says that a role is ready.

@@ -1,7 +1,7 @@
 //! The reference: one hop of a plain relay.
 
 use tokio::io::copy_bidirectional_with_sizes;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::Fault;
 use crate::helper;
@@ -13,7 +13,7 @@ const BUFFER: usize = 64 << 10;
 #[tokio::main]
 pub(crate) async fn serve(to: &str) -> Result<(), Fault> {
     let to: std::net::SocketAddr = to.parse()?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = helper::listen()?;
     helper::end_with_parent();
     helper::ready(&listener.local_addr()?.to_string())?;
     loop {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::Fault;
 use crate::helper::{self, Helper};
@@ -26,7 +26,7 @@ pub(crate) fn start() -> Result<(Helper, SocketAddr), Fault> {
 /// Serves until the end of standard input.
 #[tokio::main]
 pub(crate) async fn serve() -> Result<(), Fault> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = helper::listen()?;
     helper::end_with_parent();
     helper::ready(&listener.local_addr()?.to_string())?;
     loop {
