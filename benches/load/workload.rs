@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Streams of the parallel download.
 const STREAMS: u64 = 8;
 
+/// Moves so many bytes over one connection.
+type Transfer = fn(SocketAddr, u64) -> io::Result<()>;
+
 /// A workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
@@ -69,7 +72,7 @@ impl Workload {
 }
 
 fn bulks(system: &System, bytes: u64) -> Result<Vec<(Metric, f64)>, Fault> {
-    let kinds: [(Metric, Metric, fn(SocketAddr, u64) -> io::Result<()>, u64); 3] = [
+    let kinds: [(Metric, Metric, Transfer, u64); 3] = [
         (Metric::Down, Metric::DownCpu, bulk::download, 1),
         (Metric::Up, Metric::UpCpu, bulk::upload, 1),
         (Metric::Down8, Metric::Down8Cpu, bulk::download, STREAMS),

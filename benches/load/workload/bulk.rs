@@ -8,12 +8,12 @@ use std::time::Instant;
 use crate::Fault;
 use crate::pattern::{PIECE, Pattern};
 use crate::target::{DOWN, UP};
-use crate::workload::connect;
+use crate::workload::{Transfer, connect};
 
 /// Runs `streams` transfers at once that carry `bytes` together; gives the seconds from the first
 /// connect to the last byte verified.
 pub(crate) fn run(
-    transfer: fn(SocketAddr, u64) -> io::Result<()>,
+    transfer: Transfer,
     entry: SocketAddr,
     bytes: u64,
     streams: u64,
