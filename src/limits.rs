@@ -9,6 +9,8 @@ pub const PACKET_PLAIN_MAX: usize = 65_536;
 pub const PACKET_PLAIN_MIN: usize = 1_200;
 /// Tag of a session packet, bytes; the paper's suite has the longest.
 pub const PACKET_TAG_MAX: usize = 20;
+/// Packet size on a link whose rate is not known yet, bytes.
+pub const PACKET_PLAIN_START: usize = 16 << 10;
 /// Body of a link frame, bytes: ciphertext and tag of one packet.
 pub const FRAME_BODY_MAX: usize = PACKET_PLAIN_MAX + PACKET_TAG_MAX;
 /// Sealed header of a link frame with its tag, bytes: routing header and the largest control
@@ -104,13 +106,16 @@ pub const LINK_OVERLAP: Duration = Duration::from_secs(5);
 pub const DIALS_AT_ONCE: usize = 2;
 /// Inbound link handshakes under way at once; further connections wait in the kernel's queue.
 pub const LINK_GREETINGS_MAX: usize = 256;
-/// Unsent bytes that the kernel may hold for a link (`TCP_NOTSENT_LOWAT`).
-pub const LINK_BACKLOG: u32 = 128 << 10;
-/// Bytes sealed for a link in one turn.
-pub const LINK_TURN: usize = 128 << 10;
+/// Most unsent bytes that the kernel may hold for a link (`TCP_NOTSENT_LOWAT`), and that are sealed for
+/// it in one turn: its rate decides below.
+pub const LINK_BACKLOG: usize = 128 << 10;
+/// The same for a slow link.
+pub const LINK_BACKLOG_MIN: usize = 4 << 10;
+/// The same for a link whose rate is not known yet.
+pub const LINK_BACKLOG_START: usize = 32 << 10;
 /// Bytes read from a link in one turn.
 pub const LINK_READ: usize = 256 << 10;
 /// Bytes moved for one connection in one turn.
-pub const PUMP_TURN: usize = 256 << 10;
+pub const PUMP_TURN: usize = 128 << 10;
 /// Commands that wait for the core thread; senders wait beyond.
 pub const COMMANDS_MAX: usize = 4_096;

@@ -4,14 +4,17 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
+use tokio::task::yield_now;
 
 use crate::cloak::neighbours::Link;
 use crate::core::{Core, Joined, LinkEnd};
 use crate::engine::{Health, Loop, RunningLink};
 use crate::lcm::shell::Shell;
-use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_READ, LINK_TURN, PACKET_PLAIN_MAX};
+use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_READ};
+use crate::link::pace::Pace;
 use crate::wire::link::LENGTHS_LEN;
 
 /// Room in front of a reading position: one whole frame always fits.
@@ -147,6 +150,8 @@ async fn read(shell: &Shell, number: Link, stream: &TcpStream) -> Result<(), Bro
         let used = shell.with(|core, now| core.receive(number, frames, &mut table, now))?;
         buffer.copy_within(used..filled, 0);
         filled -= used;
+        // Whatever else became ready goes next.
+        yield_now().await;
     }
 }
 
@@ -157,26 +162,47 @@ async fn write(
     wake: &Notify,
 ) -> Result<(), Broken> {
     let mut buffer = Vec::new();
-    let mut written = 0;
+    let mut pace = Pace::default();
+    let mut backlog = 0;
     loop {
-        if written == buffer.len() {
-            buffer.clear();
-            written = 0;
-            // The backlog below is short (TCP_NOTSENT_LOWAT), so what is sealed here leaves soon.
-            stream.writable().await?;
-            shell.with(|core, now| {
-                core.pull(number, &mut buffer, LINK_TURN, PACKET_PLAIN_MAX, now)
-            })?;
-            if buffer.is_empty() {
-                buffer = Vec::new();
-                wake.notified().await;
-                continue;
+        if backlog / 2 > pace.backlog() || backlog < pace.backlog() {
+            backlog = pace.backlog();
+            set_backlog(stream, backlog);
+        }
+        // The backlog below is short, so what is sealed here leaves soon.
+        stream.writable().await?;
+        let packet_len = pace.packet_len();
+        shell.with(|core, now| core.pull(number, &mut buffer, backlog, packet_len, now))?;
+        if buffer.is_empty() {
+            pace.idle();
+            buffer = Vec::new();
+            wake.notified().await;
+            continue;
+        }
+        let mut rest = buffer.as_slice();
+        while !rest.is_empty() {
+            match stream.try_write(rest) {
+                Ok(count) => {
+                    pace.wrote(count);
+                    rest = rest.get(count..).unwrap_or_default();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    pace.full(shell.clock().now());
+                    stream.writable().await?;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
-        match stream.try_write(buffer.get(written..).unwrap_or_default()) {
-            Ok(count) => written += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
-            Err(error) => return Err(error.into()),
-        }
+        buffer.clear();
+        // Whatever else became ready goes next.
+        yield_now().await;
+    }
+}
+
+/// Tells the kernel how much it may hold unsent.
+fn set_backlog(stream: &TcpStream, bytes: usize) {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(bytes) {
+        tracing::debug!(%error, "socket option TCP_NOTSENT_LOWAT not set");
     }
 }

@@ -4,8 +4,8 @@
 //! last bytes, so a hop never touches bulk data twice. TCP keeps the order, so the frame counter is
 //! implicit, and one lost or forged byte ends the link.
 
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use hkdf::Hkdf;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;

@@ -5,20 +5,16 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use crate::limits::{LINK_BACKLOG, LINK_DEAD};
+use crate::limits::LINK_DEAD;
 
-/// Sets what a link's socket needs: no Nagle's delay, a short unsent backlog so that the newest packet
-/// never waits behind much, an end to data that nobody acknowledges, and BBR where the kernel has it.
+/// Sets what a link's socket needs: no Nagle's delay, an end to data that nobody acknowledges, and BBR
+/// where the kernel has it.
 pub(super) fn set_link_options(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(30));
     // Each of these makes a link better; none is needed for it to work.
     let results = [
         ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
-        (
-            "TCP_NOTSENT_LOWAT",
-            socket.set_tcp_notsent_lowat(LINK_BACKLOG),
-        ),
         (
             "TCP_USER_TIMEOUT",
             socket.set_tcp_user_timeout(Some(LINK_DEAD * 10)),

@@ -130,7 +130,9 @@ enum Key {
 impl Key {
     fn new(suite: Suite, material: &[u8; MATERIAL_LEN]) -> Self {
         match suite {
-            Suite::Chacha20Poly1305 | Suite::Aes256Gcm => Self::Aead(Box::new(AeadKey::new(suite, material))),
+            Suite::Chacha20Poly1305 | Suite::Aes256Gcm => {
+                Self::Aead(Box::new(AeadKey::new(suite, material)))
+            }
             Suite::PaperAes128CtrHmacSha1 => Self::Paper(Box::new(PaperKey::new(material))),
         }
     }
