@@ -30,6 +30,9 @@ pub const CHANNEL_WINDOW_MAX: usize = 32 << 20;
 pub const CHANNELS_MAX: usize = 131_072;
 /// OPENs of one peer that wait for their service; further ones are answered with "limit reached".
 pub const OPENS_PENDING_MAX: usize = 1_024;
+/// Ranges of channel numbers that a peer may leave gaps between: gaps close when lost OPENs come again.
+/// An OPEN or RESET that would make another one counts as not received, and comes again.
+pub const OPENED_RANGES_MAX: usize = 1_024;
 /// Pieces out of order that one channel keeps; further ones are dropped and come again.
 pub const REASSEMBLY_PIECES_MAX: usize = 1_024;
 

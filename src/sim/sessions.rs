@@ -1,0 +1,601 @@
+//! Two sessions joined by a hostile path, what breaks, and when.
+//!
+//! Beside what happens to whole links, single messages are lost, doubled, reordered, spoilt, held and
+//! replayed; paths come and go at each end by itself; clocks jump, nodes freeze and restart.
+
+mod end;
+mod trouble;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::core::ChannelKey;
+use crate::name::certificate::{LocalParty, PeerKeys};
+use crate::random::Random;
+use crate::session::{Arrived, EndReason, Event, Options, Session};
+use crate::sim::application::{Mood, Oracle};
+use crate::sim::hop::{Hop, Message, What};
+use crate::sim::journal::{Content, Fate, Journal};
+use crate::sim::sessions::end::End;
+use crate::sim::setting::{Failure, Report, Setting, party};
+use crate::sim::watch::Watch;
+use crate::ssm::established::Established;
+use crate::ssm::handshake::{Choice, Initiator, Offer, Responder};
+use crate::ssm::schedule::Pair;
+use crate::ssm::suite::Suite;
+use crate::time::{Calendar, Time};
+use crate::wire::target::Target;
+
+/// How long things break at most.
+const TROUBLE_MAX: u64 = 14_000;
+/// How long everything may take to come right afterwards.
+const CALM: Duration = Duration::from_secs(90);
+/// A dialer looks this often whether there is a path that answers.
+const REDIAL: Duration = Duration::from_millis(300);
+/// Steps of a run: far more than any needs.
+const STEPS_MAX: u32 = 2_000_000;
+/// Steps without time passing: more than any burst needs.
+const STILL_MAX: u32 = 20_000;
+/// Bytes that an end sends before others get their turn.
+const TURN: usize = 24_000;
+const CALENDAR: Calendar = Calendar(1_000_000);
+
+/// Something that happens to an end at a time.
+#[derive(Debug)]
+enum Happening {
+    /// A copy of a message arrives: which one, whether spoilt, whether marked.
+    Arrives(Rc<Message>, bool, bool),
+    PathUp(u64),
+    PathDown(u64),
+    /// The peer's restart was proved to this end (rule 19).
+    PeerRestarted,
+}
+
+pub(super) struct World {
+    ends: [End; 2],
+    parties: [Rc<LocalParty>; 2],
+    suite: Suite,
+    hop: Hop,
+    happenings: BTreeMap<(Time, u64), (usize, Happening)>,
+    next_happening: u64,
+    pub(super) oracle: Oracle,
+    watch: Watch,
+    journal: Journal,
+    random: Random,
+    now: Time,
+    generation: u32,
+    restarting: bool,
+    act_at: Time,
+    trouble_at: Time,
+    hop_at: Time,
+    dial_at: Time,
+    calm_at: Time,
+    calm: bool,
+    report: Report,
+}
+
+/// Plays the run of a seed; the error tells which rule was broken.
+pub fn run(seed: u64) -> Result<Report, Failure> {
+    World::new(seed).finish(seed)
+}
+
+/// How long two sessions take to go on after an outage of `span`, from the moment a path is there; their
+/// channels are open all the time. Fails like [`run`].
+pub fn outage(seed: u64, span: Duration) -> Result<Duration, Failure> {
+    let mut world = World::new(seed);
+    let took = world.outage(span);
+    took.and_then(|took| world.play().map(|()| took))
+        .map_err(|what| world.failure(seed, what))
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut random = Random::from_number(seed ^ 0x5e55_0000_0000_0000);
+        let suite = Setting::suite(seed);
+        let ends = [0, 1].map(|side| End::new(side, &Setting::of(seed, &mut random)));
+        let trouble = Duration::from_millis(1_000 + random.below(TROUBLE_MAX));
+        let mut world = Self {
+            ends,
+            parties: [party(1, 1), party(2, 2)].map(Rc::new),
+            suite,
+            hop: Hop::default(),
+            happenings: BTreeMap::new(),
+            next_happening: 0,
+            oracle: Oracle::default(),
+            watch: Watch::default(),
+            journal: Journal::default(),
+            random,
+            now: Time::ZERO,
+            generation: 0,
+            restarting: false,
+            act_at: Time::ZERO,
+            trouble_at: Time::ZERO + Duration::from_millis(300),
+            hop_at: Time::ZERO,
+            dial_at: Time::ZERO,
+            calm_at: Time::ZERO + trouble,
+            calm: false,
+            report: Report::default(),
+        };
+        world.shake_hands();
+        world
+    }
+
+    pub(super) fn finish(mut self, seed: u64) -> Result<Report, Failure> {
+        match self.play() {
+            Ok(()) => {
+                self.report.trace = self.journal.trace();
+                Ok(self.report)
+            }
+            Err(what) => Err(self.failure(seed, what)),
+        }
+    }
+
+    fn failure(&self, seed: u64, what: String) -> Failure {
+        Failure {
+            what: format!("SEED={seed} sessions, at {:?}: {what}", self.now),
+            diagram: self.journal.diagram(),
+        }
+    }
+
+    /// Two sessions that belong together, from a handshake.
+    fn shake_hands(&mut self) {
+        self.generation += 1;
+        self.watch = Watch::default();
+        let first = usize::from(self.random.below(2) == 1);
+        let Some(made) = self.handshake(first) else {
+            self.oracle.fault("the handshake failed".to_owned());
+            return;
+        };
+        let sides = [first, 1 - first];
+        for (side, established) in sides.into_iter().zip(made) {
+            let end = &mut self.ends[side];
+            let now = self.now + end.skew;
+            let options: Options = end.options.clone();
+            let session = Session::new(&established, options, &mut self.random, now);
+            end.begin(session, self.generation);
+        }
+    }
+
+    fn handshake(&mut self, first: usize) -> Option<[Established; 2]> {
+        let random = &mut self.random;
+        let (a, b) = (&self.parties[first], &self.parties[1 - first]);
+        let keys = PeerKeys {
+            name: b.name(),
+            static_public: b.static_key().public(),
+        };
+        let offer = Offer {
+            suites: vec![self.suite],
+            index: random.number(),
+            port: 0,
+            asked: None,
+        };
+        let (mut initiator, hello) = Initiator::start(a, keys, &[0; 32], offer, random).ok()?;
+        let received = Responder::new(b, &[0; 32]);
+        let received = received.read(&hello, CALENDAR, &|_| None, random).ok()?;
+        let choice = Choice {
+            suite: self.suite,
+            index: random.number(),
+            port: 0,
+            known: None,
+        };
+        let (theirs, answer) = received.answer(b, choice, random).ok()?;
+        let ours = initiator.finish(&answer, CALENDAR, None).ok()?;
+        Some([ours, theirs])
+    }
+
+    fn play(&mut self) -> Result<(), String> {
+        let mut still = 0;
+        for _ in 0..STEPS_MAX {
+            let before = self.now;
+            self.step()?;
+            still = if self.now > before { 0 } else { still + 1 };
+            if still > STILL_MAX {
+                return Err("time stands still".to_owned());
+            }
+            if !self.calm && self.now >= self.calm_at {
+                self.calm_down();
+            }
+            if self.calm && self.is_over() {
+                return self.settle_accounts();
+            }
+            if self.now >= self.calm_at + CALM {
+                return Err(self.unfinished());
+            }
+        }
+        Err("too many steps".to_owned())
+    }
+
+    fn is_over(&self) -> bool {
+        !self.restarting && self.ends.iter().all(|end| end.applications.is_over())
+    }
+
+    /// When something happens next.
+    fn next(&self) -> Time {
+        let mut next = self.act_at.min(self.trouble_at).min(self.dial_at);
+        next = next.min(self.hop_at);
+        if let Some(((at, _), _)) = self.happenings.first_key_value() {
+            next = next.min(*at);
+        }
+        let ends = self.ends.iter().map(End::next);
+        ends.fold(next, Time::min)
+    }
+
+    /// Moves to the next moment at which something happens, and lets it happen.
+    fn step(&mut self) -> Result<(), String> {
+        self.now = self.next().max(self.now);
+        let now = self.now;
+        if now >= self.trouble_at {
+            self.trouble();
+        }
+        if now >= self.hop_at {
+            self.hop_acts();
+        }
+        if now >= self.dial_at {
+            self.dial_at = now + REDIAL;
+            self.dial();
+        }
+        while let Some(entry) = self.happenings.first_entry().filter(|e| e.key().0 <= now) {
+            let ((_, order), (side, happening)) = entry.remove_entry();
+            if now < self.ends[side].frozen_until {
+                // What comes while a node is frozen waits in its kernel.
+                let later = self.ends[side].frozen_until;
+                self.happenings.insert((later, order), (side, happening));
+                continue;
+            }
+            self.happens(side, happening);
+            self.check()?;
+        }
+        for side in 0..2 {
+            if self.ends[side].is_due(now) {
+                self.ends[side].handle_timeout(now);
+                self.events(side);
+            }
+        }
+        if now >= self.act_at {
+            self.act_at = now + Duration::from_millis(5 + self.random.below(60));
+            self.act();
+        }
+        for side in 0..2 {
+            self.flush(side);
+        }
+        self.check()
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        if let Some(what) = self.oracle.broken.take() {
+            return Err(what);
+        }
+        let mut seen = [0, 1].map(|side| self.ends[side].audit());
+        #[cfg(test)]
+        self.spoil(&mut seen);
+        if self.restarting {
+            seen = [None; 2];
+        }
+        self.watch.check(seen)?;
+        for end in &self.ends {
+            if end.options.budget.used() > end.options.budget.limit() {
+                return Err("more memory than allowed".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn spoil(&self, seen: &mut [Option<crate::session::Audit>; 2]) {
+        use crate::sim::application::Sabotage;
+        if self.oracle.is(Sabotage::PairFalls)
+            && self.now.as_nanos() % 2 == 1
+            && let [Some(audit), _] = seen
+            && audit.next.a > 0
+        {
+            audit.next.a -= 1;
+        }
+    }
+
+    /// Puts something into the future of an end.
+    fn later(&mut self, side: usize, span: Duration, happening: Happening) {
+        self.at(self.now + span, side, happening);
+    }
+
+    fn at(&mut self, at: Time, side: usize, happening: Happening) {
+        self.next_happening += 1;
+        self.happenings
+            .insert((at, self.next_happening), (side, happening));
+    }
+
+    fn happens(&mut self, side: usize, happening: Happening) {
+        let now = self.now;
+        match happening {
+            Happening::Arrives(message, spoilt, marked) => {
+                self.arrives(side, &message, spoilt, marked);
+            }
+            Happening::PathUp(path) => {
+                let front = self.random.below(4) == 0;
+                self.ends[side].path_up(path, front, now);
+            }
+            Happening::PathDown(path) => self.ends[side].path_down(path, now),
+            Happening::PeerRestarted => {
+                self.ends[side]
+                    .applications
+                    .may_all_be_cut(&mut self.oracle);
+                self.ends[side].peer_restarted();
+                self.events(side);
+                self.restarting = false;
+                self.report.restarts += 1;
+                self.shake_hands();
+            }
+        }
+        self.events(side);
+    }
+
+    /// A copy of a message arrives at the end that it is for, if any path leads there.
+    fn arrives(&mut self, side: usize, message: &Message, spoilt: bool, marked: bool) {
+        let end = &mut self.ends[side];
+        let now = self.now + end.skew;
+        let Some(path) = end.up.last().copied() else {
+            return;
+        };
+        let Some(audit) = end.audit() else { return };
+        let (Some(session), applications) = (&mut end.session, &end.applications) else {
+            return;
+        };
+        let dropped = session.stats().packets_dropped;
+        match &message.what {
+            What::Packet {
+                header,
+                body,
+                pair,
+                number,
+            } => {
+                let mut body = body.clone();
+                if spoilt {
+                    let at = usize::try_from(self.random.below(body.len() as u64)).unwrap_or(0);
+                    body[at] ^= 1 << self.random.below(8);
+                }
+                let mut to = end::Reader {
+                    applications,
+                    generation: end.generation,
+                    oracle: &mut self.oracle,
+                };
+                let arrived = Arrived {
+                    header,
+                    body: &mut body,
+                    marked,
+                    path,
+                };
+                session.handle_packet(arrived, now, &mut to);
+                let opened = session.stats().packets_dropped == dropped;
+                let own = message.generation == end.generation;
+                let fits = own && (audit.live == Some(*pair) || audit.next == *pair);
+                self.judge(message, (*pair, *number), (fits && !spoilt, opened));
+            }
+            What::Hello(bytes) => {
+                let mut bytes = bytes.clone();
+                if spoilt {
+                    let at = 9 + self.random.below(bytes.len() as u64 - 9);
+                    bytes[usize::try_from(at).unwrap_or(9)] ^= 1 << self.random.below(8);
+                }
+                // Type and index in front are the router's.
+                session.handle_re_hello(bytes.get(9..).unwrap_or_default(), now);
+                let opened = session.stats().packets_dropped == dropped;
+                if opened && (spoilt || message.generation != end.generation) {
+                    self.oracle.fault("a foreign Re-Hello opened".to_owned());
+                }
+                let again = message.opened.replace(opened || message.opened.get());
+                if opened && again && end.audit() != Some(audit) {
+                    self.oracle
+                        .fault("an old Re-Hello moved a session".to_owned());
+                }
+            }
+        }
+    }
+
+    /// What may open must open, once; nothing else may (I4, invariants 3 and 7).
+    fn judge(&mut self, message: &Message, named: (Pair, u64), found: (bool, bool)) {
+        let (fits, opened) = found;
+        let again = message.opened.replace(opened || message.opened.get());
+        #[cfg(test)]
+        let opened = self.spoil_judgement(fits, again, opened);
+        let what = match (fits, again, opened) {
+            (true, false, true) | (_, true, false) | (false, false, false) => return,
+            (true, false, false) => "a good packet did not open",
+            (_, true, true) => "a packet opened twice",
+            (false, false, true) => "a packet of other keys opened",
+        };
+        self.oracle.fault(format!("{what}: {named:?}"));
+    }
+
+    #[cfg(test)]
+    fn spoil_judgement(&self, fits: bool, again: bool, opened: bool) -> bool {
+        use crate::sim::application::Sabotage;
+        opened
+            || (again && self.oracle.is(Sabotage::OpensTwice))
+            || (!fits && !again && self.oracle.is(Sabotage::OpensForeign))
+    }
+
+    fn events(&mut self, side: usize) {
+        while let Some(event) = self.ends[side]
+            .session
+            .as_mut()
+            .and_then(Session::poll_event)
+        {
+            self.journal.note(self.now, side, format!("{event:?}"));
+            self.event(side, event);
+        }
+    }
+
+    fn event(&mut self, side: usize, event: Event) {
+        let end = &mut self.ends[side];
+        let key = |channel| ChannelKey {
+            session: end.generation,
+            channel,
+        };
+        match event {
+            Event::Incoming { channel, .. } => {
+                let key = key(channel);
+                end.enter(key, &mut self.oracle, &mut self.random);
+                end.applications.asked(key);
+                self.report.channels += 1;
+            }
+            Event::Opened(channel) => end.applications.wake(key(channel)),
+            Event::Woken(channel) => {
+                let key = key(channel);
+                if let Some(session) = &mut end.session {
+                    session.seen(channel);
+                }
+                end.applications.wake(key);
+            }
+            Event::OpenFailed(channel, why) => {
+                let key = key(channel);
+                end.applications.not_opened(key, why, &mut self.oracle);
+            }
+            Event::Reset(channel, _) => {
+                let key = key(channel);
+                end.applications.was_cut(key, &mut self.oracle);
+            }
+            Event::Closed(channel) => {
+                let key = key(channel);
+                end.applications.closed(key, &mut self.oracle);
+            }
+            Event::Confirmed | Event::CheckState => {}
+            Event::Suspended(_) => self.report.suspensions += 1,
+            Event::Resumed => self.report.resumes += 1,
+            Event::Ended(EndReason::PeerLostState) if end.peer_is_lost => {}
+            Event::Ended(why) => {
+                // Nobody says goodbye here, and nobody breaks the protocol (invariant 9).
+                self.oracle
+                    .fault(format!("the session of {side} ended: {why}"));
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        let side = usize::from(self.random.below(2) == 1);
+        let mood = Mood {
+            calm: self.calm,
+            now: self.now + self.ends[side].skew,
+        };
+        let end = &mut self.ends[side];
+        if self.now < end.frozen_until {
+            return;
+        }
+        let opens = !self.calm && end.applications.want_more() && self.random.below(5) == 0;
+        if opens && let Some(key) = end.open(Target::Loopback(80), mood.now) {
+            end.enter(key, &mut self.oracle, &mut self.random);
+            self.report.channels += 1;
+        }
+        end.act(&mut self.oracle, &mut self.random, mood);
+        self.events(side);
+    }
+
+    /// An end sends what it has.
+    fn flush(&mut self, side: usize) {
+        if self.now < self.ends[side].frozen_until {
+            return;
+        }
+        self.ends[side].more_at = Time::NEVER;
+        while let Some(signal) = self.ends[side]
+            .session
+            .as_mut()
+            .and_then(Session::poll_signal)
+        {
+            let up = &self.ends[side].up;
+            let everywhere = signal.to.is_none();
+            let from = if everywhere {
+                0
+            } else {
+                up.len().saturating_sub(1)
+            };
+            for path in up.get(from..).unwrap_or_default().to_vec() {
+                self.send(side, path, What::Hello(signal.message.clone()));
+            }
+        }
+        let mut sent = 0;
+        while let Some((path, what, len)) = self.ends[side].packet(self.now) {
+            sent += len;
+            self.send(side, path, what);
+            if sent >= TURN {
+                self.ends[side].more_at = self.now + Duration::from_millis(1);
+                break;
+            }
+        }
+        self.events(side);
+    }
+
+    /// A message enters the network.
+    fn send(&mut self, side: usize, path: u64, what: What) {
+        let content = content(&what);
+        if let Content::Packet(pair, number, _) = content {
+            #[cfg(test)]
+            let number = if self
+                .oracle
+                .is(crate::sim::application::Sabotage::NumberTwice)
+            {
+                number.min(5)
+            } else {
+                number
+            };
+            if let Err(what) = self.watch.sealed(side, pair, number) {
+                self.oracle.fault(what);
+            }
+        }
+        let message = Rc::new(Message {
+            from: side,
+            generation: self.generation,
+            what,
+            opened: Cell::new(false),
+        });
+        let verdict = self.hop.takes(path, &message, &mut self.random, self.now);
+        let fate = match (verdict.arrivals.len(), verdict.held, verdict.spoilt) {
+            (0, true, _) => Fate::Held,
+            (0, false, _) => Fate::Lost,
+            (_, _, true) => Fate::Spoilt,
+            (1, ..) => Fate::Sent,
+            _ => Fate::Doubled,
+        };
+        self.journal.message(self.now, side, content, fate);
+        for at in verdict.arrivals {
+            let copy = Happening::Arrives(Rc::clone(&message), verdict.spoilt, verdict.marked);
+            self.at(at, 1 - side, copy);
+        }
+    }
+
+    fn settle_accounts(&mut self) -> Result<(), String> {
+        self.report.ended = self.oracle.clean_ends();
+        if let Some(lost) = self.oracle.lost() {
+            return Err(lost);
+        }
+        #[cfg(test)]
+        if self.oracle.is(crate::sim::application::Sabotage::Leak) {
+            self.ends[0].options.budget.reserve(1);
+        }
+        let used = self.ends.each_ref().map(|end| end.options.budget.used());
+        if used != [0, 0] {
+            return Err(format!("memory not given back: {used:?}"));
+        }
+        Ok(())
+    }
+
+    fn unfinished(&self) -> String {
+        let left: Vec<String> = self
+            .ends
+            .iter()
+            .flat_map(|end| end.applications.unfinished(&self.oracle))
+            .collect();
+        let audits = self.ends.each_ref().map(End::audit);
+        let up = self.ends.each_ref().map(|end| end.up.clone());
+        format!("never finished: {}; {audits:?} {up:?}", left.join("; "))
+    }
+}
+
+/// What the journal says of a message.
+const fn content(what: &What) -> Content {
+    match what {
+        What::Packet {
+            pair, number, body, ..
+        } => Content::Packet(*pair, *number, body.len()),
+        What::Hello(_) => Content::Hello,
+    }
+}
