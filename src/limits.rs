@@ -46,6 +46,9 @@ pub const ACK_BYTES: u64 = 256 << 10;
 pub const ACK_DELAY: Duration = Duration::from_millis(5);
 /// Packets behind an acknowledged one of the same path after which a packet counts as lost.
 pub const LOSS_PACKETS: u64 = 3;
+/// A packet that was sent this long, and three round trips, before an acknowledged one of *another* path
+/// counts as lost: the path it went by was left, and nothing else would ever tell.
+pub const LOSS_OTHER_PATH: Duration = Duration::from_secs(1);
 /// Packets in flight that a sender remembers; it waits for an acknowledgement beyond.
 pub const PACKETS_IN_FLIGHT_MAX: usize = 8_192;
 

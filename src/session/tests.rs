@@ -234,3 +234,13 @@ fn a_peer_that_leaves_gaps_between_its_channels_fills_nothing() {
         crate::limits::OPENED_RANGES_MAX - 1
     );
 }
+
+#[test]
+fn an_unconfirmed_session_has_no_timer_that_is_due_for_ever() {
+    let mut pairing = pairing();
+    let session = &mut pairing.ends[1];
+    session.confirmed = false;
+    let late = Time::ZERO + crate::limits::SESSION_IDLE * 2;
+    session.handle_timeout(late);
+    assert!(session.poll_timeout() > late);
+}

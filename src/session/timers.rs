@@ -118,7 +118,7 @@ impl Session {
         } else if !self.channels.is_empty() && !self.probe_due {
             consider(Some(self.heard_at.max(self.sent_at) + HEARTBEAT));
         }
-        if self.channels.is_empty() && self.goodbye.is_none() {
+        if self.channels.is_empty() && self.goodbye.is_none() && self.confirmed {
             consider(self.idle_since.map(|since| since + SESSION_IDLE));
         } else if !self.channels.is_empty() {
             consider(Some(self.maintained_at + MAINTENANCE));

@@ -192,7 +192,8 @@ impl World {
             self.step()?;
             still = if self.now > before { 0 } else { still + 1 };
             if still > STILL_MAX {
-                return Err("time stands still".to_owned());
+                let due = self.ends.each_ref().map(End::next);
+                return Err(format!("time stands still: {due:?} {}", self.unfinished()));
             }
             if !self.calm && self.now >= self.calm_at {
                 self.calm_down();
@@ -463,8 +464,11 @@ impl World {
             Event::Suspended(_) => self.report.suspensions += 1,
             Event::Resumed => self.report.resumes += 1,
             Event::Ended(EndReason::PeerLostState) if end.peer_is_lost => {}
+            // A clock that jumped finds the session idle for long. It is gone then, as by a restart.
+            Event::Ended(EndReason::Local) if end.applications.is_over() => self.lose_state(side),
+            Event::Ended(EndReason::Goodbye) if self.restarting => {}
             Event::Ended(why) => {
-                // Nobody says goodbye here, and nobody breaks the protocol (invariant 9).
+                // Nobody else says goodbye, and nobody breaks the protocol (invariant 9).
                 self.oracle
                     .fault(format!("the session of {side} ended: {why}"));
             }

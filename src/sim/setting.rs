@@ -70,7 +70,7 @@ impl Setting {
                 delay: Duration::from_millis(5),
             },
         };
-        let key_use = if seed % 3 == 0 {
+        let key_use = if seed.is_multiple_of(3) {
             KeyUse {
                 packets: 10 + random.below(150),
                 bytes: 5_000 + random.below(200_000),

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::limits::{LOSS_PACKETS, PACKETS_IN_FLIGHT_MAX};
+use crate::limits::{LOSS_OTHER_PATH, LOSS_PACKETS, PACKETS_IN_FLIGHT_MAX};
 use crate::srm::send::Chunk;
 use crate::time::Time;
 use crate::wire::frame::{Ack, ChannelId};
@@ -104,6 +104,7 @@ impl Flight {
         }
         let mut outcome = Outcome::default();
         let mut front: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut newest_sent = Time::ZERO;
         for (from, to) in &ack.ranges {
             let numbers: Vec<u64> = self
                 .packets
@@ -119,12 +120,13 @@ impl Flight {
                     let delay = Duration::from_micros(ack.delay_us);
                     outcome.rtt = Some((now.since(packet.sent_at), delay));
                 }
+                newest_sent = newest_sent.max(packet.sent_at);
                 let high = front.entry(packet.path).or_default();
                 *high = (*high).max(number);
                 outcome.arrived.extend(packet.items);
             }
         }
-        self.find_lost(&front, rtt, now, &mut outcome);
+        self.find_lost((&front, newest_sent), rtt, now, &mut outcome);
         self.oldest_eliciting = self
             .packets
             .values()
@@ -135,7 +137,7 @@ impl Flight {
 
     fn find_lost(
         &mut self,
-        front: &BTreeMap<u64, u64>,
+        (front, newest_sent): (&BTreeMap<u64, u64>, Time),
         rtt: Duration,
         now: Time,
         outcome: &mut Outcome,
@@ -144,11 +146,13 @@ impl Flight {
             return;
         };
         let patience = rtt * 9 / 8;
+        let other_path = LOSS_OTHER_PATH.max(rtt * 3);
         let lost: Vec<u64> = self
             .packets
             .range(..high)
             .filter(|(number, packet)| {
-                front.get(&packet.path).is_some_and(|high| {
+                let left_behind = packet.sent_at + other_path <= newest_sent;
+                front.get(&packet.path).map_or(left_behind, |high| {
                     **number + LOSS_PACKETS <= *high
                         || (**number < *high && now.since(packet.sent_at) > patience)
                 })
@@ -258,6 +262,21 @@ mod tests {
             .acknowledge(&ack(&[(5, 5)]), RTT, Time::ZERO + RTT * 9)
             .unwrap();
         assert_eq!(outcome.lost, [item(3), item(4)]);
+    }
+
+    #[test]
+    fn a_path_that_was_left_cannot_keep_a_packet_for_ever() {
+        let mut flight = flight(&[1]);
+        for number in 1..3 {
+            let at = Time::ZERO + LOSS_OTHER_PATH * u32::try_from(number).unwrap() / 2;
+            flight.sent(number, 2, vec![item(number)], true, at);
+        }
+        let late = Time::ZERO + LOSS_OTHER_PATH * 2;
+        let outcome = flight.acknowledge(&ack(&[(1, 1)]), RTT, late).unwrap();
+        assert_eq!(outcome.lost, [], "it may still be under way");
+        let outcome = flight.acknowledge(&ack(&[(2, 2)]), RTT, late).unwrap();
+        assert_eq!(outcome.lost, [item(0)]);
+        assert_eq!(flight.waiting_since(), None);
     }
 
     #[test]

@@ -68,9 +68,16 @@ impl World {
         }
     }
 
-    /// A node restarts; the other learns it, sealed, a while later.
+    /// A node may restart.
     fn restart(&mut self, side: usize) {
-        if self.restarting || self.random.below(2) == 0 {
+        if self.random.below(2) == 0 {
+            self.lose_state(side);
+        }
+    }
+
+    /// The state of one end is gone; the other learns it, sealed, a while later.
+    pub(super) fn lose_state(&mut self, side: usize) {
+        if self.restarting {
             return;
         }
         self.restarting = true;
@@ -155,9 +162,20 @@ impl World {
                 matches!(happening, Happening::PathUp(path) | Happening::PathDown(path) if path == number)
             })
         };
+        // An end that heard of a path's end before its begin finds out late.
+        let silent = self.hop.paths.iter().filter(|(_, path)| path.silent);
+        let stale: Vec<u64> = silent
+            .map(|(number, _)| *number)
+            .filter(|number| known(number) && !coming(number))
+            .collect();
         self.hop
             .paths
             .retain(|number, path| !path.silent || known(number) || coming(number));
+        for number in stale {
+            for end in 0..2 {
+                self.later(end, Duration::from_secs(1), Happening::PathDown(number));
+            }
+        }
         if !self.hop.paths.values().any(|path| !path.silent) {
             self.new_path(Duration::from_millis(30));
         }
