@@ -6,7 +6,8 @@ use crate::random::Random;
 use crate::session::LinkEvent;
 use crate::sim::hop::Path;
 use crate::sim::journal::Fate;
-use crate::sim::sessions::{Happening, REDIAL, World, content};
+use crate::sim::sessions::traffic::content;
+use crate::sim::sessions::{Happening, REDIAL, World};
 use crate::time::Time;
 
 fn millis(random: &mut Random, below: u64) -> Duration {
