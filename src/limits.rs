@@ -32,6 +32,9 @@ pub const CHANNEL_WINDOW_MAX: usize = 32 << 20;
 pub const CHANNELS_MAX: usize = 131_072;
 /// OPENs of one peer that wait for their service; further ones are answered with "limit reached".
 pub const OPENS_PENDING_MAX: usize = 1_024;
+/// Ranges of channel numbers that a peer may leave gaps between: gaps close when lost OPENs come again.
+/// An OPEN or RESET that would make another one counts as not received, and comes again.
+pub const OPENED_RANGES_MAX: usize = 1_024;
 /// Pieces out of order that one channel keeps; further ones are dropped and come again.
 pub const REASSEMBLY_PIECES_MAX: usize = 1_024;
 
@@ -50,6 +53,9 @@ pub const WINDOW_START: u64 = 128 << 10;
 /// Worth of a path's rate that may be under way beside two round trips, for late acknowledgements; at
 /// most [`ACK_BYTES`]. Twice their longest wait.
 pub const WINDOW_SLACK: Duration = Duration::from_millis(10);
+/// A packet that was sent this long, and three round trips, before an acknowledged one of *another* path
+/// counts as lost: the path it went by was left, and nothing else would ever tell.
+pub const LOSS_OTHER_PATH: Duration = Duration::from_secs(1);
 /// Packets in flight that a sender remembers; it waits for an acknowledgement beyond.
 pub const PACKETS_IN_FLIGHT_MAX: usize = 8_192;
 

@@ -14,14 +14,18 @@
 //! reach the application in order and once; an end is shown only behind every byte before it, and
 //! everything else is a reset. A session knows neither links nor addresses of the overlay.
 
+mod audit;
 mod channel;
 mod event;
 mod incoming;
 mod outgoing;
 mod schedule;
 mod table;
+#[cfg(test)]
+mod tests;
 mod timers;
 
+pub(crate) use audit::Audit;
 pub use channel::{Channel, Phase};
 pub use event::{EndReason, Event, Misbehaviour, ResetCode};
 pub use incoming::Arrived;
@@ -31,7 +35,7 @@ pub use timers::LinkEvent;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::limits::PACKET_PLAIN_MAX;
+use crate::limits::{PACKET_PLAIN_MAX, PAIR_AGE, PAIR_BYTES, PAIR_PACKETS};
 use crate::name::Name;
 use crate::random::Random;
 use crate::session::schedule::Schedule;
@@ -68,6 +72,29 @@ pub struct Options {
     pub max_suspend: Option<Duration>,
     /// Longest row of unanswered Re-Hellos (the paper's `Max_j`); `None` is unlimited.
     pub max_j: Option<u32>,
+    /// When a pair of keys is worn.
+    pub key_use: KeyUse,
+}
+
+/// What a pair of keys may do before a side starts the next one (R-K5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// Packets sealed.
+    pub packets: u64,
+    /// Bytes of plaintext sealed.
+    pub bytes: u64,
+    /// Age of a pair in use.
+    pub age: Duration,
+}
+
+impl Default for KeyUse {
+    fn default() -> Self {
+        Self {
+            packets: PAIR_PACKETS,
+            bytes: PAIR_BYTES,
+            age: PAIR_AGE,
+        }
+    }
 }
 
 /// Packets of one pair of keys.
@@ -296,14 +323,12 @@ impl Session {
     }
 
     fn pair_state(&mut self, pair: Pair) -> &mut PairState {
-        let at = self
-            .pairs
-            .iter()
-            .position(|state| state.pair == pair)
-            .unwrap_or_else(|| {
-                self.pairs.push_back(PairState::new(pair));
-                self.pairs.len() - 1
-            });
+        let known = self.pairs.iter().position(|state| state.pair == pair);
+        let at = known.unwrap_or_else(|| {
+            self.give_up_abandoned();
+            self.pairs.push_back(PairState::new(pair));
+            self.pairs.len() - 1
+        });
         // The position was just found or made.
         &mut self.pairs[at]
     }

@@ -1,12 +1,24 @@
-//! Deterministic simulation: two whole nodes without sockets, in virtual time, under faults (design 5,
-//! security 3.3).
+//! Deterministic simulation: sessions and whole nodes without sockets, in virtual time, under faults
+//! (design 5, security 3.3).
 //!
-//! [`run`] plays one seed: applications open channels, write, read slowly or not at all, end and reset them,
-//! while links are cut silently, reset, doubled, and nodes freeze. An oracle watches every delivered byte and
-//! every end. The same seed gives the same run, byte for byte, and the same [`Report::trace`].
+//! [`run_nodes`] plays one seed with two whole nodes on simulated TCP connections that are cut, reset and
+//! doubled, while nodes freeze and restart. [`run_sessions`] plays one with two sessions on a hostile path
+//! that loses, doubles, reorders, spoils, holds and replays single messages. In both, applications open
+//! channels, write, read slowly or not at all, half-close, and reset them; an oracle watches every delivered
+//! byte and every end, and the invariants of the Re-Hello exchange are checked after each step. The same
+//! seed gives the same run, byte for byte, and the same [`Report::trace`].
 
 mod application;
+mod hop;
+mod journal;
+mod nodes;
+mod sessions;
+mod setting;
+#[cfg(test)]
+mod tests;
+mod watch;
 mod wire;
-mod world;
 
-pub use world::{Report, run};
+pub use nodes::run as run_nodes;
+pub use sessions::{outage, run as run_sessions};
+pub use setting::{Failure, Report};

@@ -65,6 +65,7 @@ fn node(seed: u8, boot: u8) -> Node {
             budget: budget.clone(),
             max_suspend: None,
             max_j: None,
+            key_use: crate::session::KeyUse::default(),
         },
         open_timeout: Duration::from_secs(30),
         psk: Zeroizing::new([0; 32]),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::core::Core;
 use crate::name::Name;
-use crate::session::Phase;
+use crate::session::{Audit, Phase};
 use crate::srm::resume::Reason;
 use crate::ssm::suite::Suite;
 use crate::time::Time;
@@ -88,6 +88,14 @@ pub struct LinkView {
 }
 
 impl Core {
+    /// What the simulator checks of each session, by SessID.
+    pub(crate) fn audits(&self) -> impl Iterator<Item = ([u8; 32], Audit)> {
+        self.sessions
+            .values()
+            .filter(|entry| entry.session.is_confirmed())
+            .map(|entry| (entry.session.sess_id(), entry.session.audit()))
+    }
+
     /// Every session.
     pub fn session_views(&self, now: Time) -> Vec<SessionView> {
         self.sessions

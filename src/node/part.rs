@@ -29,7 +29,7 @@ use crate::peering::dialer::{Dialer, Endpoint};
 use crate::peering::greeter::greet;
 use crate::peering::join::Joiner;
 use crate::random::Random;
-use crate::session::Options;
+use crate::session::{KeyUse, Options};
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
 use crate::ssm::suite::Suite;
@@ -283,6 +283,7 @@ fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>) -> Settin
             budget,
             max_suspend: session.max_suspend,
             max_j: session.max_j,
+            key_use: KeyUse::default(),
         },
         open_timeout: session.open_timeout,
         psk,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::limits::OPENED_RANGES_MAX;
 use crate::session::channel::{Phase, Told};
 use crate::session::event::{EndReason, Event, Misbehaviour, ResetCode};
 use crate::session::{Delivery, PairState, Session};
@@ -134,19 +135,33 @@ impl Session {
         {
             self.rewind();
         }
+        // Acknowledgements name a pair by low bytes: one too far back cannot be told apart.
+        let before = before.filter(|old| pair.a - old.a < 128 && pair.b - old.b < 128);
+        // The peer may have been unable to open packets under a pair that never went live.
+        self.give_up_others(|known| known == pair || Some(known) == before);
+        if was_suspended {
+            self.events.push_back(Event::Resumed);
+            self.wake_all();
+        }
+    }
+
+    /// Gives up on pairs that never went live and were left for a newer one: nobody will speak of them,
+    /// and a hop that lets only Re-Hellos pass could heap them up.
+    pub(super) fn give_up_abandoned(&mut self) {
+        let live = self.epochs.live();
+        self.give_up_others(|known| live.is_some_and(|live| known <= live));
+    }
+
+    /// Keeps some pairs; what was under way under others goes again.
+    fn give_up_others(&mut self, keep: impl Fn(Pair) -> bool) {
         let (kept, gone): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.pairs)
             .into_iter()
-            .partition(|state| state.pair == pair || Some(state.pair) == before);
+            .partition(|state| keep(state.pair));
         self.pairs = kept;
-        // The peer may have been unable to open packets under a pair that never went live.
         for mut state in gone {
             for item in state.flight.take_items() {
                 self.item_lost(&item);
             }
-        }
-        if was_suspended {
-            self.events.push_back(Event::Resumed);
-            self.wake_all();
         }
     }
 
@@ -174,7 +189,7 @@ impl Session {
     }
 
     /// Acts on the frames of a packet. False when one of them had to be refused for want of room.
-    fn frames(
+    pub(super) fn frames(
         &mut self,
         plain: &[u8],
         now: Time,
@@ -217,7 +232,11 @@ impl Session {
                     self.credit(channel, next, permitted, now)?;
                 }
                 Frame::Reset { channel, code } => {
-                    self.opened_by_peer_if_foreign(channel);
+                    // A RESET may overtake its OPEN; the OPEN must not revive the channel.
+                    if self.is_foreign(channel) && self.note_opened(channel).is_none() {
+                        taken = false;
+                        continue;
+                    }
                     self.peer_reset(channel, ResetCode::from_code(code), now);
                 }
                 Frame::Gone { channel } => self.peer_gone(channel, now),
@@ -441,11 +460,17 @@ impl Session {
         Ok(())
     }
 
-    fn opened_by_peer_if_foreign(&mut self, id: ChannelId) {
-        // A RESET may overtake its OPEN; the OPEN must not revive the channel.
-        if id.opened_by_responder() != (self.side == Side::B) {
-            self.opened_by_peer.insert(id.counter());
-        }
+    /// Whether only the peer may open a channel of this id.
+    const fn is_foreign(&self, id: ChannelId) -> bool {
+        id.opened_by_responder() != matches!(self.side, Side::B)
+    }
+
+    /// Notes that the peer has opened a channel: false when it was known. None, and nothing noted, when
+    /// too many others are missing before it.
+    pub(super) fn note_opened(&mut self, id: ChannelId) -> Option<bool> {
+        let known = &mut self.opened_by_peer;
+        let number = id.counter();
+        (known.count() < OPENED_RANGES_MAX || known.touches(number)).then(|| known.insert(number))
     }
 
     /// Takes a Re-Hello addressed to this session (`resume.md`, rules 5 to 10).

@@ -80,9 +80,13 @@ impl Session {
             // The peer does not hear that it is refused; it has to ask again.
             return Ok(self.opened_by_peer.contains(id.counter()));
         }
-        if !self.opened_by_peer.insert(id.counter()) {
-            self.tell_gone(id);
-            return Ok(true);
+        match self.note_opened(id) {
+            Some(true) => {}
+            Some(false) => {
+                self.tell_gone(id);
+                return Ok(true);
+            }
+            None => return Ok(false),
         }
         let full = self.channels.len() >= CHANNELS_MAX || self.opens_pending >= OPENS_PENDING_MAX;
         let halves = if full {
@@ -261,23 +265,22 @@ impl Session {
         self.note_idle(now);
     }
 
-    /// The peer has no state of a channel: all of it was done, or it never opened.
+    /// The peer has no state of a channel: all of it was done, or it never opened. It may say so while
+    /// our application still reads, when an old packet of ours reached it late.
     pub(super) fn peer_gone(&mut self, id: ChannelId, now: Time) {
-        let Some(channel) = self.channels.get(&id) else {
+        let Some(channel) = self.channels.get_mut(&id) else {
             return;
         };
-        let done = match channel.phase {
-            Phase::Open => channel.receive.is_done() && channel.send.is_finished(),
-            Phase::Opening | Phase::Incoming => false,
-            Phase::Refused(_) | Phase::Reset(_) => true,
-        };
-        if done {
-            self.channels.remove(&id);
-            self.events.push_back(Event::Closed(id));
-            self.note_idle(now);
-        } else {
-            self.peer_reset(id, ResetCode::SessionLost, now);
+        let done = channel.phase == Phase::Open
+            && channel.receive.is_complete()
+            && channel.send.is_acknowledged();
+        if !done {
+            return self.peer_reset(id, ResetCode::SessionLost, now);
         }
+        channel.answer = Told::Done;
+        channel.credit = Told::Done;
+        channel.credit_said.0 = channel.receive.next_expected();
+        self.forget_if_done(id, now);
     }
 
     /// Removes a channel that has nothing left to do.

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{
-    HEARTBEAT, PAIR_AGE, PAIR_BYTES, PAIR_PACKETS, SESSION_IDLE, SUSPECT_AFTER, SUSPEND_AFTER,
-};
+use crate::limits::{HEARTBEAT, SESSION_IDLE, SUSPECT_AFTER, SUSPEND_AFTER};
 use crate::session::Session;
 use crate::session::event::{EndReason, Event};
 use crate::srm::resume::Reason;
@@ -78,14 +76,15 @@ impl Session {
     }
 
     fn key_is_worn(&mut self, now: Time) -> bool {
+        let limit = self.options.key_use;
         let age = now.since(self.live_since);
-        let active = now.since(self.heard_at) < PAIR_AGE;
+        let active = now.since(self.heard_at) < limit.age;
         let settled = self.resume.is_settled(&self.epochs);
         settled
             && self.epochs.live_keys().is_some_and(|keys| {
-                keys.packets_sealed() >= PAIR_PACKETS
-                    || keys.bytes_sealed() >= PAIR_BYTES
-                    || (age >= PAIR_AGE && active && keys.packets_sealed() > 0)
+                keys.packets_sealed() >= limit.packets
+                    || keys.bytes_sealed() >= limit.bytes
+                    || (age >= limit.age && active && keys.packets_sealed() > 0)
             })
     }
 
@@ -119,7 +118,7 @@ impl Session {
         } else if !self.channels.is_empty() && !self.probe_due {
             consider(Some(self.heard_at.max(self.sent_at) + HEARTBEAT));
         }
-        if self.channels.is_empty() && self.goodbye.is_none() {
+        if self.channels.is_empty() && self.goodbye.is_none() && self.confirmed {
             consider(self.idle_since.map(|since| since + SESSION_IDLE));
         } else if !self.channels.is_empty() {
             consider(Some(self.maintained_at + MAINTENANCE));

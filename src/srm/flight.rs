@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::limits::{LOSS_PACKETS, PACKETS_IN_FLIGHT_MAX};
+use crate::limits::{LOSS_OTHER_PATH, LOSS_PACKETS, PACKETS_IN_FLIGHT_MAX};
 use crate::srm::send::Chunk;
 use crate::srm::window::Stamp;
 use crate::time::Time;
@@ -140,6 +140,7 @@ impl Flight {
         let newest_sent = self.packets.get(&newest).map(|packet| packet.sent);
         outcome.newest = newest_sent.map(|sent| (sent, Duration::from_micros(ack.delay_us)));
         let mut front: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut latest = Time::ZERO;
         for (from, to) in &ack.ranges {
             let numbers: Vec<u64> = self
                 .packets
@@ -154,12 +155,13 @@ impl Flight {
                 if newest_sent.is_some_and(|newest| newest.path == packet.sent.path) {
                     outcome.arrived_bytes += packet.sent.bytes;
                 }
+                latest = latest.max(packet.sent.at);
                 let high = front.entry(packet.sent.path).or_default();
                 *high = (*high).max(number);
                 outcome.arrived.extend(packet.items);
             }
         }
-        self.find_lost(&front, rtt, now, &mut outcome);
+        self.find_lost((&front, latest), rtt, now, &mut outcome);
         self.find_oldest();
         Some(outcome)
     }
@@ -171,7 +173,7 @@ impl Flight {
 
     fn find_lost(
         &mut self,
-        front: &BTreeMap<u64, u64>,
+        (front, latest): (&BTreeMap<u64, u64>, Time),
         rtt: Duration,
         now: Time,
         outcome: &mut Outcome,
@@ -180,11 +182,13 @@ impl Flight {
             return;
         };
         let patience = rtt * 9 / 8;
+        let other_path = LOSS_OTHER_PATH.max(rtt * 3);
         let lost: Vec<u64> = self
             .packets
             .range(..high)
             .filter(|(number, packet)| {
-                front.get(&packet.sent.path).is_some_and(|high| {
+                let left_behind = packet.sent.at + other_path <= latest;
+                front.get(&packet.sent.path).map_or(left_behind, |high| {
                     **number + LOSS_PACKETS <= *high
                         || (**number < *high && now.since(packet.sent.at) > patience)
                 })
@@ -305,6 +309,21 @@ mod tests {
             .acknowledge(&ack(&[(5, 5)]), RTT, Time::ZERO + RTT * 9)
             .unwrap();
         assert_eq!(outcome.lost, [item(3), item(4)]);
+    }
+
+    #[test]
+    fn a_path_that_was_left_cannot_keep_a_packet_for_ever() {
+        let mut flight = flight(&[1]);
+        for number in 1..3 {
+            let at = Time::ZERO + LOSS_OTHER_PATH * u32::try_from(number).unwrap() / 2;
+            flight.sent(number, sent(2, at), vec![item(number)]);
+        }
+        let late = Time::ZERO + LOSS_OTHER_PATH * 2;
+        let outcome = flight.acknowledge(&ack(&[(1, 1)]), RTT, late).unwrap();
+        assert_eq!(outcome.lost, [], "it may still be under way");
+        let outcome = flight.acknowledge(&ack(&[(2, 2)]), RTT, late).unwrap();
+        assert_eq!(outcome.lost, [item(0)]);
+        assert_eq!(flight.waiting_since(), None);
     }
 
     #[test]

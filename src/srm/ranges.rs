@@ -53,6 +53,12 @@ impl Ranges {
         self.0.get(at).is_some_and(|range| range.0 <= number)
     }
 
+    /// Whether adding the number makes no new range.
+    pub fn touches(&self, number: u64) -> bool {
+        let near = [Some(number), number.checked_sub(1), number.checked_add(1)];
+        near.into_iter().flatten().any(|near| self.contains(near))
+    }
+
     /// Largest number.
     pub fn max(&self) -> Option<u64> {
         self.0.last().map(|range| range.1)
@@ -90,6 +96,10 @@ mod tests {
                 prop_assert_eq!(ranges.insert(number), set.insert(number));
             }
             for number in 0..202 {
+                let before = ranges.count();
+                let mut more = ranges.clone();
+                more.insert(number);
+                prop_assert_eq!(ranges.touches(number), more.count() <= before);
                 prop_assert_eq!(ranges.contains(number), set.contains(&number));
             }
             for pair in ranges.0.windows(2) {

@@ -73,6 +73,11 @@ impl ReceiveHalf {
         self.ring.pieces(self.ring.start(), usize::MAX)
     }
 
+    /// Whether the end and every byte before it have arrived.
+    pub fn is_complete(&self) -> bool {
+        self.fin == Some(self.ring.end())
+    }
+
     /// Whether the end has arrived and the application has taken every byte before it.
     pub fn is_done(&self) -> bool {
         self.fin == Some(self.ring.start())
