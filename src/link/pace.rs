@@ -17,14 +17,20 @@ const PACKET_TIME: Duration = Duration::from_millis(5);
 const BACKLOG_TIME: Duration = Duration::from_millis(8);
 /// Shortest span that says something about the rate.
 const SPAN_MIN: Duration = Duration::from_millis(2);
+/// Bytes after which a link that never was full counts as fast: more than any backlog that is chosen for a
+/// slower one.
+const FREE: u64 = 4 * LINK_BACKLOG as u64;
 
 /// The rate of a link's sending direction.
 ///
-/// Between two moments at which the kernel takes no more, exactly as many bytes were written as left.
+/// Between two moments at which the kernel takes no more, exactly as many bytes were written as left. A
+/// link that takes [`FREE`] bytes and is not full once is faster than its sender.
 #[derive(Debug, Default)]
 pub struct Pace {
     full_at: Option<Time>,
     written: u64,
+    /// Bytes written since the kernel took no more.
+    free: u64,
     /// Bytes per second.
     rate: Option<u64>,
 }
@@ -33,10 +39,15 @@ impl Pace {
     /// The kernel took bytes.
     pub const fn wrote(&mut self, bytes: usize) {
         self.written += bytes as u64;
+        self.free += bytes as u64;
+        if self.free >= FREE {
+            self.rate = Some(u64::MAX / 4);
+        }
     }
 
     /// The kernel takes no more for now.
     pub fn full(&mut self, now: Time) {
+        self.free = 0;
         let Some(since) = self.full_at else {
             self.full_at = Some(now);
             self.written = 0;
@@ -48,7 +59,9 @@ impl Pace {
         }
         let sample = u128::from(self.written) * 1_000_000_000 / span.as_nanos();
         let sample = u64::try_from(sample).unwrap_or(u64::MAX / 4);
-        self.rate = Some(self.rate.map_or(sample, |rate| (rate * 3 + sample) / 4));
+        // What counted as fast because it never was full has its first sample now.
+        let before = self.rate.filter(|rate| *rate < u64::MAX / 4);
+        self.rate = Some(before.map_or(sample, |rate| (rate * 3 + sample) / 4));
         self.full_at = Some(now);
         self.written = 0;
     }
@@ -106,6 +119,16 @@ mod tests {
         let fast = paced(500_000_000);
         assert_eq!(fast.packet_len(), PACKET_PLAIN_MAX);
         assert_eq!(fast.backlog(), LINK_BACKLOG);
+    }
+
+    #[test]
+    fn a_link_that_is_never_full_is_fast() {
+        let mut pace = paced(125_000);
+        for _ in 0..FREE / 4096 {
+            assert_eq!(pace.packet_len(), PACKET_PLAIN_MIN);
+            pace.wrote(4096);
+        }
+        assert_eq!(pace.packet_len(), PACKET_PLAIN_MAX);
     }
 
     #[test]
