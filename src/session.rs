@@ -18,6 +18,7 @@ mod channel;
 mod event;
 mod incoming;
 mod outgoing;
+mod pause;
 mod schedule;
 mod table;
 mod timers;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use crate::name::Name;
 use crate::random::Random;
+use crate::session::pause::Pause;
 use crate::session::schedule::Schedule;
 use crate::srm::acks::{AckPolicy, Acks};
 use crate::srm::budget::Budget;
@@ -138,6 +140,7 @@ pub struct Session {
     sent_at: Time,
     live_since: Time,
     suspended_at: Option<Time>,
+    pause: Option<Pause>,
     suspected: bool,
     idle_since: Option<Time>,
     maintained_at: Time,
@@ -196,6 +199,7 @@ impl Session {
             sent_at: now,
             live_since: now,
             suspended_at: None,
+            pause: None,
             suspected: false,
             idle_since: Some(now),
             maintained_at: now,

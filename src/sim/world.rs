@@ -287,6 +287,7 @@ impl World {
             | Event::SessionUp(..)
             | Event::SessionDown(..)
             | Event::LinkDoubtful(_)
+            | Event::Paused(..)
             | Event::WantLink(_) => {}
         }
     }
