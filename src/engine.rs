@@ -347,7 +347,13 @@ impl Loop {
             }
             Event::Paused(number, peer, cause, lasted) => {
                 let pause_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(session = number, peer = show(peer), cause = %cause, pause_ms, "a pause is over");
+                tracing::info!(
+                    session = number,
+                    peer = show(peer),
+                    cause = cause.to_string(),
+                    pause_ms,
+                    "a pause is over"
+                );
             }
             Event::SessionDown(number, peer, reason) => {
                 tracing::info!(session = number, peer = show(peer), %reason, "session down");

@@ -16,8 +16,8 @@ use crate::sshd::{PROGRAMS, Sshd};
 
 /// Bytes of the transfer each way.
 const TRANSFER: &str = "200000000";
-/// Their rate in bytes per second: they take 22 s, and as long as nothing moves.
-const RATE: &str = "9000000";
+/// Their rate in bytes per second: they take 28 s, and as long as nothing moves.
+const RATE: &str = "7200000";
 /// Connections that say nothing meanwhile.
 const IDLE: &str = "500";
 /// How long everything runs before the failure comes.

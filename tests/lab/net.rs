@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Runs a command that must succeed.
 pub(crate) fn run(command: &mut Command) {
@@ -21,7 +22,9 @@ fn ip(words: &str) {
 /// Says why a scenario cannot run here; true if it cannot. In a check that decides about a change, which says
 /// `CI=true`, a program that is missing is a failure.
 pub(crate) fn skip(scenario: &str, programs: &[&str]) -> bool {
-    let probe = format!("muses-probe-{}-{}", std::process::id(), scenario.len());
+    static PROBES: AtomicUsize = AtomicUsize::new(0);
+    let number = PROBES.fetch_add(1, Ordering::Relaxed);
+    let probe = format!("muses-probe-{}-{number}", std::process::id());
     let added = Command::new("ip").args(["netns", "add", &probe]).output();
     if !added.is_ok_and(|out| out.status.success()) {
         println!("SKIPPED (needs root and network namespaces): {scenario}");
