@@ -176,7 +176,7 @@ impl Postgres {
         let (initdb, postgres) = (program("initdb"), program("postgres"));
         let make = [
             &as_postgres[..],
-            &[&initdb, "-N", "-A", "trust", "-D", path],
+            &[&initdb, "-N", "--no-locale", "-A", "trust", "-D", path],
         ]
         .concat();
         place.stdout(&make);
