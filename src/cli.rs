@@ -47,7 +47,13 @@ fn perform(args: Args) -> Result<Exit, Failure> {
     telemetry::start(args.log.as_deref(), level)?;
     let config = args.config.as_deref();
     match command {
-        Command::Keygen { network, file } => print(&keys::generate(&file, network)?),
+        Command::Keygen {
+            keep,
+            name_file,
+            network: false,
+            file,
+        } => print(&keys::identity(&file, keep, name_file.as_deref())?),
+        Command::Keygen { keep, file, .. } => print(&keys::network(&file, keep)?),
         Command::Name { file } => print(&keys::name(&file)?),
         Command::Run => run::run(config),
         Command::Check => print(&setup::check(config)?),

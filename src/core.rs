@@ -64,7 +64,6 @@ struct Entry {
     session: Session,
     /// Boot id of the peer when the session began, as far as it is known.
     boot: Option<[u8; 16]>,
-    suspended_at: Option<Time>,
     handshakes: u64,
     made_at: Time,
     /// It came of asking for the state of another session, which still exists: no channels for it.
@@ -243,18 +242,15 @@ impl Core {
                 return;
             }
             SessionEvent::Suspended(reason) => {
-                entry.suspended_at = Some(now);
                 self.events.push_back(Event::WantLink(peer));
                 Event::Suspended(number, peer, reason)
             }
             SessionEvent::Resumed => {
-                let since = entry.suspended_at.take().unwrap_or(now);
-                let pause = now.as_nanos().saturating_sub(since.as_nanos());
-                self.events
-                    .push_back(Event::Resumed(number, peer, entry.session.reason(), pause));
+                self.events.push_back(Event::Resumed(number, peer));
                 self.poll_requests(now);
                 return;
             }
+            SessionEvent::Paused(cause, lasted) => Event::Paused(number, peer, cause, lasted),
             SessionEvent::CheckState => {
                 self.check_state(number, now);
                 return;
@@ -323,6 +319,14 @@ impl Core {
             self.touched.insert(*number);
         }
         self.settle(now);
+    }
+
+    /// The machine has slept for `slept`, up to now: whatever it knew of the network may be over.
+    pub fn woke_up(&mut self, slept: std::time::Duration, now: Time) {
+        for entry in self.sessions.values_mut() {
+            entry.session.woke_up(slept, now);
+        }
+        self.network_changed(now);
     }
 
     /// A session, for the application's side of a channel.

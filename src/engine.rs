@@ -27,6 +27,7 @@ use crate::limits::COMMANDS_MAX;
 use crate::name::Name;
 use crate::net::clock::{Clock, slept};
 use crate::session::ResetCode;
+use crate::srm::resume::Reason;
 use crate::wire::failure::OpenFailure;
 use crate::wire::target::Target;
 
@@ -282,8 +283,10 @@ impl Loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let after = slept();
             if after.saturating_sub(before) > Duration::from_secs(5) {
-                tracing::info!(slept_s = (after - before).as_secs(), "the machine woke up");
-                self.network_changed();
+                let slept = after - before;
+                tracing::info!(slept_s = slept.as_secs(), "the machine woke up");
+                self.end_orphans();
+                self.shell.with(|core, now| core.woke_up(slept, now));
             }
             before = after;
         }
@@ -336,17 +339,26 @@ impl Loop {
                 tracing::info!(session = number, peer = show(peer), "session up");
             }
             Event::Suspended(number, peer, reason) => {
-                tracing::info!(session = number, peer = show(peer), %reason, "session suspended");
+                tracing::debug!(session = number, peer = show(peer), %reason, "session suspended");
                 (self.surroundings.want)(peer);
             }
-            Event::Resumed(number, peer, reason, pause) => {
-                let pause_ms = pause / 1_000_000;
-                tracing::info!(session = number, peer = show(peer), %reason, pause_ms, "session resumed");
+            Event::Resumed(number, peer) => {
+                tracing::debug!(session = number, peer = show(peer), "session resumed");
+            }
+            Event::Paused(number, peer, cause, lasted) => {
+                let pause_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(
+                    session = number,
+                    peer = show(peer),
+                    cause = cause.to_string(),
+                    pause_ms,
+                    "a pause is over"
+                );
             }
             Event::SessionDown(number, peer, reason) => {
                 tracing::info!(session = number, peer = show(peer), %reason, "session down");
             }
-            Event::LinkDead(link) => self.end_link(link, "it does not answer"),
+            Event::LinkDead(link) => self.end_link(link, "it does not answer", Reason::Suspicion),
             Event::LinkDoubtful(link) => {
                 if let Some(running) = self.links.borrow().get(&link) {
                     tracing::debug!(link = running.label, "link owes an answer");

@@ -70,6 +70,8 @@ pub const PAIR_AGE: Duration = Duration::from_secs(600);
 pub const SUSPECT_AFTER: Duration = Duration::from_millis(200);
 /// Without an authenticated answer for this long the session is suspended.
 pub const SUSPEND_AFTER: Duration = Duration::from_secs(3);
+/// A pause in which the session was not suspended is logged from this length on; shorter ones are not noticed.
+pub const PAUSE_TOLD: Duration = Duration::from_millis(500);
 /// Pause between heartbeats of a session with open channels and nothing to say.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
 /// A session without channels says goodbye after this long.

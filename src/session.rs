@@ -19,6 +19,7 @@ mod channel;
 mod event;
 mod incoming;
 mod outgoing;
+mod pause;
 mod schedule;
 mod table;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use std::time::Duration;
 use crate::limits::{PACKET_PLAIN_MAX, PAIR_AGE, PAIR_BYTES, PAIR_PACKETS};
 use crate::name::Name;
 use crate::random::Random;
+use crate::session::pause::Pause;
 use crate::session::schedule::Schedule;
 use crate::srm::acks::{AckPolicy, Acks};
 use crate::srm::budget::Budget;
@@ -170,6 +172,7 @@ pub struct Session {
     sent_at: Time,
     live_since: Time,
     suspended_at: Option<Time>,
+    pause: Option<Pause>,
     suspected: bool,
     idle_since: Option<Time>,
     maintained_at: Time,
@@ -230,6 +233,7 @@ impl Session {
             sent_at: now,
             live_since: now,
             suspended_at: None,
+            pause: None,
             suspected: false,
             idle_since: Some(now),
             maintained_at: now,

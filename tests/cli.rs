@@ -62,6 +62,37 @@ fn keygen_makes_a_private_file_whose_name_both_commands_print() {
 }
 
 #[test]
+fn keygen_keeps_a_key_when_asked_and_writes_its_name_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let make = [
+        "keygen",
+        "--keep",
+        "--name-file",
+        "shared.name",
+        "muses.key",
+    ];
+    let names = [(); 2].map(|()| {
+        let made = output(dir.path(), &make);
+        assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+        let shared = dir.path().join("shared.name");
+        assert_eq!(fs::read(&shared).unwrap(), made.stdout);
+        fs::remove_file(shared).unwrap();
+        text(&made.stdout)
+    });
+    assert_eq!(names[0], names[1]);
+    for _ in 0..2 {
+        let made = output(
+            dir.path(),
+            &["keygen", "--keep", "--network", "network.key"],
+        );
+        assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    }
+    // What is there must be a key.
+    fs::write(dir.path().join("muses.key"), "nothing").unwrap();
+    assert_eq!(output(dir.path(), &make).status.code(), Some(78));
+}
+
+#[test]
 fn a_network_key_is_made_and_has_no_name() {
     let dir = tempfile::tempdir().unwrap();
     let made = output(dir.path(), &["keygen", "--network", "network.key"]);

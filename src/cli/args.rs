@@ -54,6 +54,12 @@ once; SIGHUP reads grants and routes again, all or nothing.";
 pub enum Command {
     /// Make a new identity in FILE (mode 0600) and print its name; never overwrites.
     Keygen {
+        /// Keep what is in FILE already, instead of failing: for scripts that run more than once.
+        #[arg(long)]
+        keep: bool,
+        /// Write the name into this file, too: for `name_file` in the [aliases] of another node.
+        #[arg(long, value_name = "FILE", conflicts_with = "network")]
+        name_file: Option<PathBuf>,
         /// Make the pre-shared key of an overlay instead: the same file goes to every node.
         #[arg(long)]
         network: bool,

@@ -5,14 +5,34 @@ use std::path::Path;
 use crate::cli::exit::{Exit, Failure};
 use crate::keyfile::{self, KeyError};
 
-/// Makes a key file and gives the text to print.
-pub(super) fn generate(path: &Path, network: bool) -> Result<String, Failure> {
-    if network {
-        keyfile::create_network_key(path).map_err(failure)?;
-        return Ok(format!("{}\n", path.display()));
+/// Makes an identity, or keeps the one that is there, and gives the text to print. The same text goes into
+/// `name_file`.
+pub(super) fn identity(
+    path: &Path,
+    keep: bool,
+    name_file: Option<&Path>,
+) -> Result<String, Failure> {
+    let identity = if keep {
+        keyfile::load_or_create(path)
+    } else {
+        keyfile::create(path)
+    };
+    let text = format!("{}\n", identity.map_err(failure)?.name());
+    if let Some(file) = name_file {
+        std::fs::write(file, &text)
+            .map_err(|error| failure(KeyError::Io(file.to_owned(), error, "write")))?;
     }
-    let identity = keyfile::create(path).map_err(failure)?;
-    Ok(format!("{}\n", identity.name()))
+    Ok(text)
+}
+
+/// Makes the key of an overlay, or keeps the one that is there, and gives the text to print.
+pub(super) fn network(path: &Path, keep: bool) -> Result<String, Failure> {
+    match keyfile::create_network_key(path) {
+        Err(KeyError::Exists(_)) if keep => keyfile::network_key(path).map(drop),
+        done => done,
+    }
+    .map_err(failure)?;
+    Ok(format!("{}\n", path.display()))
 }
 
 /// Gives the name in a key file.

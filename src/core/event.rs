@@ -1,5 +1,7 @@
 //! What a node's core tells its driver.
 
+use std::time::Duration;
+
 use crate::cloak::neighbours::Link;
 use crate::link::frames::FrameError;
 use crate::name::Name;
@@ -45,8 +47,10 @@ pub enum Event {
     SessionUp(u32, Name),
     /// A session's peer cannot be reached.
     Suspended(u32, Name, Reason),
-    /// A session goes on after a pause of so many nanoseconds.
-    Resumed(u32, Name, Reason, u64),
+    /// A suspended session goes on.
+    Resumed(u32, Name),
+    /// A session's bytes move again, after nothing could for this long, for this reason.
+    Paused(u32, Name, Reason, Duration),
     /// A session is over.
     SessionDown(u32, Name, EndReason),
     /// The link owes an answer: dial a second one beside it.

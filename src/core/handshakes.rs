@@ -323,7 +323,6 @@ impl Core {
         let entry = Entry {
             session,
             boot,
-            suspended_at: None,
             handshakes: 1,
             made_at: now,
             spare: false,

@@ -10,6 +10,7 @@ use crate::link::frames::{FrameOpener, FrameSealer, OpenFrame};
 use crate::link::liveness::{Due, Liveness};
 use crate::name::Name;
 use crate::session::{Arrived, Delivery, LinkEvent};
+use crate::srm::resume::Reason;
 use crate::time::Time;
 use crate::wire::codec::Reader;
 use crate::wire::frame::ChannelId;
@@ -114,8 +115,13 @@ impl Core {
         Some(number)
     }
 
-    /// A link is gone.
+    /// A link is gone: its connection broke.
     pub fn link_down(&mut self, number: LinkNumber, now: Time) {
+        self.link_lost(number, Reason::CarrierClosed, now);
+    }
+
+    /// A link is gone, for this reason.
+    pub fn link_lost(&mut self, number: LinkNumber, cause: Reason, now: Time) {
         let Some(link) = self.links.remove(&number) else {
             return;
         };
@@ -124,7 +130,7 @@ impl Core {
         let event = if left {
             LinkEvent::Changed
         } else {
-            LinkEvent::Lost
+            LinkEvent::Lost(cause)
         };
         for (session, entry) in &mut self.sessions {
             if entry.session.peer() == link.peer {

@@ -9,6 +9,7 @@ use crate::name::Identity;
 use crate::name::certificate::{OverlayId, StaticKey, Terms};
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
+use crate::srm::resume::Reason;
 use crate::wire::target::Target;
 
 const RTT: Duration = Duration::from_millis(20);
@@ -317,6 +318,34 @@ fn a_transfer_goes_on_at_the_exact_byte_after_cuts_of_either_kind() {
     let views = world.nodes[0].core.session_views(world.now);
     assert_eq!((views.len(), views[0].handshakes), (1, 1));
     assert!(views[0].resumes > 10);
+}
+
+#[test]
+fn a_pause_is_told_once_with_its_cause_and_its_length() {
+    let mut world = World::new();
+    world.connect();
+    let (near, far) = world.open();
+    world.silent = true;
+    world.write(0, near, b"into the silence");
+    world.run(Duration::from_secs(10));
+    world.disconnect();
+    world.connect();
+    world.run(Duration::from_secs(2));
+    world.disconnect();
+    world.run(Duration::from_secs(4));
+    world.connect();
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.got(1, far), b"into the silence");
+    let pauses: Vec<(Reason, u64)> = world.nodes[0]
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Paused(_, _, cause, lasted) => Some((*cause, lasted.as_secs())),
+            _ => None,
+        })
+        .collect();
+    let expected = [(Reason::Suspicion, 10), (Reason::CarrierClosed, 4)];
+    assert_eq!(pauses, expected);
 }
 
 #[test]

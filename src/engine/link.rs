@@ -15,6 +15,7 @@ use crate::engine::{Health, Loop, RunningLink};
 use crate::lcm::shell::Shell;
 use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_READ};
 use crate::link::pace::Pace;
+use crate::srm::resume::Reason;
 use crate::wire::link::LENGTHS_LEN;
 
 /// Room in front of a reading position: one whole frame always fits.
@@ -76,7 +77,7 @@ impl Loop {
             let reason = broken
                 .err()
                 .map_or_else(String::new, |error| error.to_string());
-            own.end_link(number, &reason);
+            own.end_link(number, &reason, Reason::CarrierClosed);
         });
         self.links.borrow_mut().insert(
             number,
@@ -89,9 +90,14 @@ impl Loop {
         );
     }
 
-    /// The network changed, or the machine was asleep: links from addresses that are gone end at once,
-    /// all others are asked.
+    /// The network changed: links from addresses that are gone end at once, all others are asked.
     pub(super) fn network_changed(&self) {
+        self.end_orphans();
+        self.shell.with(Core::network_changed);
+    }
+
+    /// Ends links from addresses that are gone.
+    pub(super) fn end_orphans(&self) {
         let orphans: Vec<Link> = self
             .links
             .borrow()
@@ -100,18 +106,18 @@ impl Loop {
             .map(|(number, _)| *number)
             .collect();
         for link in orphans {
-            self.end_link(link, "its local address is gone");
+            self.end_link(link, "its local address is gone", Reason::AddressChange);
         }
-        self.shell.with(Core::network_changed);
     }
 
-    /// Ends a link, if it still runs.
-    pub(super) fn end_link(&self, number: Link, reason: &str) {
+    /// Ends a link, if it still runs; `cause` is what a pause that follows from it is put down to.
+    pub(super) fn end_link(&self, number: Link, reason: &str, cause: Reason) {
         let Some(running) = self.links.borrow_mut().remove(&number) else {
             return;
         };
         self.shell.remove_link(number);
-        self.shell.with(|core, now| core.link_down(number, now));
+        self.shell
+            .with(|core, now| core.link_lost(number, cause, now));
         tracing::info!(link = running.label, reason, "link down");
         // Whoever dialled may have stopped.
         running.report(Health::Gone);

@@ -1,6 +1,7 @@
 //! What a session tells its owner.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::srm::resume::Reason;
 use crate::srm::send::Misbehaved;
@@ -86,6 +87,8 @@ pub enum Event {
     Suspended(Reason),
     /// The session goes on under a new pair of keys.
     Resumed,
+    /// Bytes move again, after nothing could for this long; suspended or not.
+    Paused(Reason, Duration),
     /// Two Re-Hellos were unanswered on a live path: ask the peer whether it still has the session.
     CheckState,
     /// The session has ended; every channel is gone.

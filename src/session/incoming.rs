@@ -104,6 +104,7 @@ impl Session {
             self.confirmed = true;
             self.events.push_back(Event::Confirmed);
         }
+        let was_suspended = self.is_suspended();
         let state = self.pair_state(pair);
         let highest = state.highest.is_none_or(|high| number > high);
         if highest {
@@ -116,6 +117,7 @@ impl Session {
         if opened.committed {
             self.committed(pair, before, path, now);
         }
+        self.pause_over(was_suspended, now);
         self.probe_due |= opened.reply;
     }
 

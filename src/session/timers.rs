@@ -18,8 +18,8 @@ pub enum LinkEvent {
     Up,
     /// The link that carried it is gone, others are left.
     Changed,
-    /// No link to the peer is left.
-    Lost,
+    /// No link to the peer is left, for this reason.
+    Lost(Reason),
 }
 
 impl Session {
@@ -34,8 +34,8 @@ impl Session {
             LinkEvent::Changed => self
                 .resume
                 .event(epochs, Reason::CarrierClosed, random, now),
-            LinkEvent::Lost => {
-                self.suspend(Reason::CarrierClosed, now);
+            LinkEvent::Lost(cause) => {
+                self.suspend(cause, now);
                 Ok(())
             }
         };
@@ -56,6 +56,7 @@ impl Session {
         {
             return self.end(EndReason::Exhausted);
         }
+        self.pause(self.waiting_since().unwrap_or(now), cause);
         self.suspended_at = Some(now);
         self.rewind();
         self.events.push_back(Event::Suspended(cause));
@@ -168,6 +169,7 @@ impl Session {
         } else if silence >= self.patience() && !self.suspected {
             self.suspected = true;
             self.probe_due = true;
+            self.pause(self.waiting_since().unwrap_or(now), Reason::Suspicion);
         }
     }
 

@@ -274,6 +274,7 @@ impl World {
             Event::Unassigned(..)
             | Event::SessionUp(..)
             | Event::LinkDoubtful(_)
+            | Event::Paused(..)
             | Event::WantLink(_) => {}
         }
     }

@@ -372,7 +372,7 @@ impl World {
                 let key = key(channel);
                 end.applications.closed(key, &mut self.oracle);
             }
-            Event::Confirmed | Event::CheckState => {}
+            Event::Confirmed | Event::CheckState | Event::Paused(..) => {}
             Event::Suspended(_) => self.report.suspensions += 1,
             Event::Resumed => self.report.resumes += 1,
             Event::Ended(EndReason::PeerLostState) if end.peer_is_lost => {}

@@ -1,22 +1,34 @@
-"""The load of a scenario: a transfer each way, 100 idle connections, and a session that types.
+"""The load of a scenario: a checksummed transfer each way, idle connections, an ssh session that types.
 
-Every byte is checked; the longest silence of the typist and of the download is printed.
+load.py PROXY-PORT HOST BYTES BYTES-PER-SECOND IDLE SSH-COMMAND…
+
+Prints "moving" when everything runs, and at the end, as JSON, when the bytes of each did not move. Fails if one
+byte was wrong or one connection broke.
 """
 
+import hashlib
+import json
+import os
+import select
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
 
-from serve import pattern
+import transfer
 
-proxy, host, size = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-# Bytes per second of each transfer, so that it is under way when the failure comes.
-RATE = 5_000_000
-PIECE = 50_000
+proxy, host = int(sys.argv[1]), sys.argv[2]
+size, rate, idle_count = (int(word) for word in sys.argv[3:6])
+ssh = sys.argv[6:]
+# Seconds without a byte after which a connection counts as broken.
+PATIENCE = 120
+# Seconds between two strokes of the typist.
+STROKE = 0.05
 failures = []
-silences = {}
+told = {}
+transfers_done = threading.Event()
 
 
 def exactly(stream, count):
@@ -30,7 +42,7 @@ def exactly(stream, count):
 
 def connect(port):
     stream = socket.create_connection(("127.0.0.1", proxy))
-    stream.settimeout(60)
+    stream.settimeout(PATIENCE)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     stream.sendall(b"\x05\x01\x00\x05\x01\x00\x01" + socket.inet_aton(host) + struct.pack(">H", port))
     replies = exactly(stream, 12)
@@ -38,76 +50,102 @@ def connect(port):
     return stream
 
 
+def echoed(stream, word):
+    stream.sendall(word)
+    assert exactly(stream, len(word)) == word, "another word came back"
+
+
+def download():
+    stream = connect(8002)
+    stream.sendall(struct.pack(">QQ", size, rate))
+    told["download"] = got = transfer.receive(stream)
+    assert got["bytes"] == size and got["right"], got
+
+
+def upload():
+    stream = connect(8003)
+    transfer.send(stream, size, rate)
+    stream.shutdown(socket.SHUT_WR)
+    said = b""
+    while data := stream.recv(65536):
+        said += data
+    told["upload"] = got = json.loads(said)
+    assert got["bytes"] == size and got["right"], got
+
+
+class Typist:
+    """Types on a terminal of another machine; each letter is seen before the next one."""
+
+    def __init__(self):
+        self.session = subprocess.Popen(ssh + ["sha256sum"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.silences = transfer.Silences()
+        self.text = b""
+        self.type(b"a")
+
+    def type(self, letter):
+        before = time.monotonic()
+        self.session.stdin.write(letter)
+        self.session.stdin.flush()
+        shown = b"\r\n" if letter == b"\n" else letter
+        assert self.read(len(shown)) == shown
+        self.silences.moved(before)
+        self.text += letter
+
+    def read(self, count):
+        data, out = b"", self.session.stdout.fileno()
+        while len(data) < count:
+            assert select.select([out], [], [], PATIENCE)[0], "no echo"
+            piece = os.read(out, count - len(data))
+            assert piece, "the terminal is gone"
+            data += piece
+        return data
+
+    def work(self):
+        while not transfers_done.is_set():
+            self.type(b"muses\n"[len(self.text) % 6 :][:1])
+            time.sleep(STROKE)
+        self.type(b"\n")
+        self.session.stdin.write(b"\x04")
+        self.session.stdin.flush()
+        assert self.read(64).decode() == hashlib.sha256(self.text).hexdigest(), "typed text has changed"
+        # What is behind the digest.
+        self.session.communicate(timeout=PATIENCE)
+        assert self.session.returncode == 0, self.session.returncode
+        told["typist"] = self.silences.told() | {"letters": len(self.text)}
+
+
 def checked(work):
     def body():
         try:
             work()
         except Exception as error:
-            failures.append(f"{work.__name__}: {error!r}")
+            failures.append(f"{work.__qualname__}: {error!r}")
 
     return threading.Thread(target=body)
 
 
-def download():
-    stream = connect(8002)
-    stream.sendall(struct.pack(">Q", size))
-    expected, at, longest, begin = pattern(size), 0, 0.0, time.monotonic()
-    while True:
-        before = time.monotonic()
-        data = stream.recv(PIECE)
-        longest = max(longest, time.monotonic() - before)
-        if not data:
-            break
-        assert data == expected[at : at + len(data)], f"wrong byte after {at}"
-        at += len(data)
-        time.sleep(max(0.0, at / RATE - (time.monotonic() - begin)) if at / RATE < 30 else 0)
-    assert at == size, f"{at} of {size} bytes"
-    silences["download"] = longest
-
-
-def upload():
-    stream = connect(8003)
-    data, begin = pattern(size), time.monotonic()
-    for at in range(0, size, PIECE):
-        stream.sendall(data[at : at + PIECE])
-        time.sleep(max(0.0, at / RATE - (time.monotonic() - begin)))
-    stream.shutdown(socket.SHUT_WR)
-    count, good = struct.unpack(">Q?", exactly(stream, 9))
-    assert (count, good) == (size, True), (count, good)
-
-
-def typist():
-    stream = connect(8001)
-    longest, begin, number = 0.0, time.monotonic(), 0
-    while time.monotonic() - begin < size / RATE:
-        before = time.monotonic()
-        key = struct.pack(">I", number)
-        stream.sendall(key)
-        assert exactly(stream, 4) == key
-        longest = max(longest, time.monotonic() - before)
-        number += 1
-        time.sleep(0.02)
-    silences["typist"] = longest
-
-
 def main():
-    idle = [connect(8001) for _ in range(100)]
-    workers = [checked(work) for work in (download, upload, typist)]
+    idle = [connect(8001) for _ in range(idle_count)]
+    for number, stream in enumerate(idle):
+        echoed(stream, b"here %d" % number)
+    typist = Typist()
+    transfers = [checked(download), checked(upload)]
+    workers = [*transfers, checked(typist.work)]
     for worker in workers:
         worker.start()
-    for worker in workers:
+    print("moving", flush=True)
+    for worker in transfers:
         worker.join()
+    transfers_done.set()
+    workers[-1].join()
     for number, stream in enumerate(idle):
         try:
-            word = b"still here %d" % number
-            stream.sendall(word)
-            assert exactly(stream, len(word)) == word
+            echoed(stream, b"still here %d" % number)
         except Exception as error:
             failures.append(f"idle {number}: {error!r}")
     if failures:
         sys.exit("; ".join(failures[:5]))
-    told = ", ".join(f"{name} {span:.2f} s" for name, span in sorted(silences.items()))
-    print(f"every byte right, {len(idle)} idle connections alive; longest silence: {told}")
+    print(json.dumps(told))
 
 
 main()

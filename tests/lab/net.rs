@@ -1,6 +1,9 @@
 //! Namespaces and the wires between them: client – router – server, and a second router for the move.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Runs a command that must succeed.
 pub(crate) fn run(command: &mut Command) {
@@ -16,17 +19,41 @@ fn ip(words: &str) {
     run(Command::new("ip").args(words.split_whitespace()));
 }
 
-/// Says why a scenario cannot run here; true if it cannot.
-pub(crate) fn skip(scenario: &str) -> bool {
-    let probe = format!("muses-probe-{}-{}", std::process::id(), scenario.len());
+/// Says why a scenario cannot run here; true if it cannot. In a check that decides about a change, which says
+/// `CI=true`, a program that is missing is a failure.
+pub(crate) fn skip(scenario: &str, programs: &[&str]) -> bool {
+    static PROBES: AtomicUsize = AtomicUsize::new(0);
+    let number = PROBES.fetch_add(1, Ordering::Relaxed);
+    let probe = format!("muses-probe-{}-{number}", std::process::id());
     let added = Command::new("ip").args(["netns", "add", &probe]).output();
-    let works = added.is_ok_and(|out| out.status.success());
-    if works {
-        ip(&format!("netns del {probe}"));
-    } else {
+    if !added.is_ok_and(|out| out.status.success()) {
         println!("SKIPPED (needs root and network namespaces): {scenario}");
+        return true;
     }
-    !works
+    ip(&format!("netns del {probe}"));
+    let needed = ["nft", "ss", "sysctl", "python3"].iter().chain(programs);
+    let missing: Vec<&str> = needed
+        .copied()
+        .filter(|program| find(program).is_none())
+        .collect();
+    if missing.is_empty() {
+        return false;
+    }
+    let decides = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(!decides, "{scenario}: not installed: {missing:?}");
+    println!("SKIPPED (not installed: {missing:?}): {scenario}");
+    true
+}
+
+/// Where a program is: on the path, in the places of system programs, or among PostgreSQL's own.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .chain(versions.flatten().map(|version| version.path().join("bin")))
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }
 
 /// A network namespace.
@@ -103,6 +130,10 @@ impl Drop for Place {
     }
 }
 
+/// What the server lets in.
+const GUARD: &str = "add table inet guard; add chain inet guard in { type filter hook input priority 0; }; \
+    add rule inet guard in iifname { \"r\", \"o\" } tcp dport != 7700 drop";
+
 /// The namespaces of one scenario.
 pub(crate) struct Net {
     pub(crate) client: Place,
@@ -113,7 +144,8 @@ pub(crate) struct Net {
 
 impl Net {
     /// client 10.9.1.2 – 10.9.1.1 router 10.9.2.1 – 10.9.2.2 server, and 10.9.3.0/24 behind another
-    /// router that the server reaches over 10.9.4.0/24.
+    /// router that the server reaches over 10.9.4.0/24. The server is also fd09::2, and from outside
+    /// nothing of it can be reached but port 7700: what the client gets, it gets through a gateway there.
     pub(crate) fn new(scenario: &str) -> Self {
         let name = |place: &str| format!("muses-{}-{scenario}-{place}", std::process::id());
         let net = Self {
@@ -149,6 +181,8 @@ impl Net {
         for router in [&net.router, &net.other_router] {
             router.run(&["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
         }
+        net.server.run(&["nft", GUARD]);
+        net.server.ip("addr add fd09::2/64 dev lo");
         net.client.ip("link set far down");
         net.client.ip("route add default via 10.9.1.1");
         net.server.ip("route add 10.9.1.0/24 via 10.9.2.1");
@@ -163,10 +197,14 @@ impl Net {
         self.client.ip("addr flush dev near");
     }
 
-    /// The client comes back at another router, with another address.
+    /// The client comes to another router, with another address.
     pub(crate) fn arrive_elsewhere(&self) {
         self.client.ip("link set far up");
         self.client.ip("addr add 10.9.3.2/24 dev far");
+    }
+
+    /// The client knows its way over the other router: the path is back.
+    pub(crate) fn route_elsewhere(&self) {
         self.client.ip("route add default via 10.9.3.1");
     }
 }

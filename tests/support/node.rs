@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -42,7 +43,10 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn start(folder: &Path, config: &str, prefix: &[&str]) -> Self {
         fs::create_dir_all(folder).unwrap();
-        fs::write(folder.join("proxy.toml"), config).unwrap();
+        let file = folder.join("proxy.toml");
+        fs::write(&file, config).unwrap();
+        // It may hold passwords.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         Self::restart(folder, prefix)
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::core::{ChannelKey, Deliver as _};
 use crate::random::Random;
 use crate::session::{Audit, Delivery, EndReason, LinkEvent, Options, ResetCode, Session};
+use crate::srm::resume::Reason;
 use crate::sim::application;
 use crate::sim::application::{Applications, Host, Mood, Oracle};
 use crate::sim::hop::What;
@@ -118,7 +119,7 @@ impl End {
         if !preferred {
             session.path_lost(path);
         } else if self.up.is_empty() {
-            session.link_event(LinkEvent::Lost, now + self.skew);
+            session.link_event(LinkEvent::Lost(Reason::CarrierClosed), now + self.skew);
         } else {
             session.link_event(LinkEvent::Changed, now + self.skew);
         }
