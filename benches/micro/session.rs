@@ -8,7 +8,7 @@ use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use muses::cloak::neighbours::Link;
 use muses::core::{ChannelKey, Core, Deliver, Event, Joined, Settings};
-use muses::limits::{ACK_DELAY, ACK_EVERY, LINK_TURN, PACKET_PLAIN_MAX};
+use muses::limits::{ACK_DELAY, ACK_EVERY, PACKET_PLAIN_MAX};
 use muses::name::Identity;
 use muses::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
 use muses::random::Random;
@@ -24,6 +24,8 @@ use zeroize::Zeroizing;
 const BULK: u64 = 4 << 20;
 /// Bytes that go there and back as a keystroke would.
 const SMALL: u64 = 64;
+/// Bytes that a link takes at once.
+const TURN: usize = 128 << 10;
 /// Virtual time that bytes take from one core to the other.
 const LATENCY: Duration = Duration::from_micros(50);
 /// Steps after which a world that has not done its work is broken.
@@ -180,7 +182,7 @@ impl Node {
     fn pull(&mut self, to: &mut Vec<u8>, now: Time) {
         let link = self.link.expect("the link is up");
         self.core
-            .pull(link, to, LINK_TURN, PACKET_PLAIN_MAX, now)
+            .pull(link, to, TURN, PACKET_PLAIN_MAX, now)
             .expect("the link is up");
     }
 
