@@ -3,14 +3,16 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test's helpers fail the test"
 )]
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::process::Stdio;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use rustix::process::Signal;
@@ -25,7 +27,9 @@ mod ports;
 mod suspended;
 
 use node::{DEADLINE, GRANTS, Node, client_config, gateway_config, keygen, wait_until};
-use pair::{Pair, by_name, echo, exchange, pattern, reset, serve, socks, stream, v4};
+use pair::{
+    Pair, answered, ask, by_name, echo, exchange, pattern, ping, reset, serve, socks, stream, v4,
+};
 
 #[test]
 fn every_reply_tells_the_truth() {
@@ -213,12 +217,27 @@ fn two_hundred_connections_at_once_keep_their_bytes_apart() {
 #[test]
 fn a_reader_that_does_not_read_stalls_nobody_else() {
     let pair = Pair::new();
-    let flood = serve(|mut stream| {
+    let sent = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&sent);
+    let flood = serve(move |mut stream| {
         let block = pattern(0, 1 << 16);
-        while stream.write_all(&block).is_ok() {}
+        while stream.write_all(&block).is_ok() {
+            counter.fetch_add(1 << 16, Ordering::Relaxed);
+        }
     });
     let port = serve(echo);
     let sleeper = pair.connect(flood);
+    let mut before = 0;
+    wait_until("many megabytes are stuck", || {
+        let count = sent.load(Ordering::Relaxed);
+        let stuck = count > 4 << 20 && count == before;
+        before = count;
+        stuck
+    });
+    let beside = pair.connect(port);
+    for _ in 0..200 {
+        ping(&beside, b"keystroke");
+    }
     for seed in 0..5 {
         exchange(pair.connect(port), seed, 200_000);
     }
@@ -323,6 +342,88 @@ fn connect_carries_stdio_and_tells_how_it_went() {
         reset(stream);
     });
     assert_eq!(run("127.0.0.1", &cut.to_string()).0, Some(76));
+}
+
+#[test]
+fn a_service_that_resets_what_it_accepts_did_answer() {
+    let pair = Pair::new();
+    let port = serve(reset).to_string();
+    for attempt in 0..60 {
+        let out = pair
+            .client
+            .command(&["connect", "127.0.0.1", &port])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(
+            out.status.code(),
+            Some(76),
+            "try {attempt}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+    }
+}
+
+#[test]
+fn three_thousand_connections_at_once_are_held_and_given_back() {
+    let pair = Pair::new();
+    let (kept, holding) = mpsc::channel();
+    let port = serve(move |mut stream| {
+        stream.write_all(b"!").unwrap();
+        // The test may have ended.
+        let _gone = kept.send(stream);
+    });
+    let mut applications = Vec::new();
+    // A peer may have a few hundred OPENs under way at once (R-A8).
+    for _ in 0..15 {
+        let more = (0..200).map(|_| {
+            let application = stream(pair.proxy());
+            ask(&application, &v4(port));
+            application
+        });
+        let more: Vec<TcpStream> = more.collect();
+        for mut application in &more {
+            assert_eq!(answered(application), 0);
+            application.read_exact(&mut [0; 1]).unwrap();
+        }
+        applications.extend(more);
+    }
+    let channels = |node: &Node| {
+        node.status()["sessions"][0]["channels"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    assert_eq!(channels(&pair.client), 3_000);
+    ping(&pair.connect(serve(echo)), b"one more");
+    drop(applications);
+    let services: Vec<_> = holding.try_iter().collect();
+    assert_eq!(services.len(), 3_000);
+    for mut service in services {
+        assert_eq!(service.read(&mut [0; 1]).unwrap(), 0);
+    }
+    wait_until("all channels are gone", || {
+        channels(&pair.client) + channels(&pair.gateway) == 0
+    });
+    assert_eq!(pair.client.status()["memory"]["used"], 0);
+}
+
+#[test]
+fn addresses_of_both_families_and_the_longest_names_reach_the_forwarder() {
+    let pair = Pair::new();
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        println!("skipped: this machine has no IPv6");
+        return;
+    };
+    let port = listener.local_addr().unwrap().port();
+    let v6 = |ip: Ipv6Addr| [&[4][..], &ip.octets(), &port.to_be_bytes()].concat();
+    assert!(socks(pair.proxy(), &v6(Ipv6Addr::LOCALHOST)).is_ok());
+    assert!(socks(pair.proxy(), &by_name("::1", port)).is_ok());
+    let label = "a".repeat(63);
+    let longest = [&*label; 4].join(".");
+    assert_eq!(longest.len(), 255);
+    let code = |name: &str| socks(pair.proxy(), &by_name(name, port)).map(drop);
+    assert_eq!(code(&longest), Err(4), "it does not resolve");
+    assert_eq!(code(&"a".repeat(64)), Err(1), "a label is too long");
 }
 
 #[test]

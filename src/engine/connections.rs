@@ -169,7 +169,15 @@ impl Loop {
                 return;
             }
         };
-        let Served { stream, ended, .. } = served;
+        let Served { stream, ended } = served;
+        let Some(stream) = stream else {
+            self.shell.with(|core, now| {
+                core.answer(key, Ok(()), now);
+                core.kill_channel(key, ResetCode::Connection, now);
+            });
+            ended(Moved::default());
+            return;
+        };
         let stream = match Stream::register(stream) {
             Ok(stream) => stream,
             Err(error) => {

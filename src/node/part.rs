@@ -362,7 +362,7 @@ fn entered(
     } = opened;
     served.insert(key, (peer, target, dialled));
     Served {
-        stream: LocalStream::Tcp(stream),
+        stream: stream.map(LocalStream::Tcp),
         ended: Box::new(move |moved| {
             served.remove(&key);
             let traffic = Traffic {

@@ -15,7 +15,7 @@ use crate::node::{DEADLINE, GRANTS, Node, client_config, gateway_config, keygen}
 pub(crate) struct Pair {
     pub(crate) client: Node,
     pub(crate) gateway: Node,
-    _folder: TempDir,
+    pub(crate) _folder: TempDir,
 }
 
 impl Pair {
