@@ -58,7 +58,7 @@ pub async fn wait_for_room(descriptor: impl AsFd) {
 /// Whether the lowest free descriptor is one of those kept back.
 fn is_full(descriptor: impl AsFd) -> bool {
     let copy: Result<OwnedFd, _> = fcntl_dupfd_cloexec(descriptor, 0);
-    copy.map_or(true, |copy| is_kept_back(copy))
+    copy.map_or(true, is_kept_back)
 }
 
 #[cfg(test)]
