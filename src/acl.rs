@@ -23,13 +23,13 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::acl::address::Canonical;
 use crate::name::Name;
 use crate::wire::target::{Host, HostName, Target};
 
 mod address;
 mod pattern;
 
+pub(crate) use self::address::Canonical;
 pub use self::pattern::{HostPattern, Pattern, PatternError, Ports};
 
 /// Whom a grant is for.

@@ -33,7 +33,7 @@ use crate::core::requests::Request;
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
-use crate::session::{Event as SessionEvent, LinkEvent, Options, ResetCode, Session};
+use crate::session::{EndReason, Event as SessionEvent, LinkEvent, Options, ResetCode, Session};
 use crate::ssm::suite::Suite;
 use crate::time::{Calendar, Time};
 use crate::wire::failure::OpenFailure;
@@ -100,6 +100,10 @@ pub struct Core {
     by_index: BTreeMap<u64, u32>,
     requests: Vec<Request>,
     next_ticket: u64,
+    /// Channels that were opened and had no answer then, with the time to look at them; by time.
+    opening: VecDeque<(Time, ChannelKey)>,
+    /// Whether suspended sessions give way when memory is used up (R-X3).
+    reset_oldest: bool,
     /// Sessions that may have something to say.
     touched: BTreeSet<u32>,
     /// Links that have something to send.
@@ -125,10 +129,20 @@ impl Core {
             by_index: BTreeMap::new(),
             requests: Vec::new(),
             next_ticket: 0,
+            opening: VecDeque::new(),
+            reset_oldest: false,
             touched: BTreeSet::new(),
             hot: BTreeSet::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// When memory is used up, ends suspended sessions instead of making everybody wait: first the one
+    /// that was suspended first, whose bytes have waited longest (R-X3).
+    #[must_use]
+    pub fn with_reset_oldest(mut self) -> Self {
+        self.reset_oldest = true;
+        self
     }
 
     /// This node's name.
@@ -155,7 +169,11 @@ impl Core {
             .map(Attempt::due_at)
             .min();
         let requests = self.requests.iter().map(Request::deadline).min();
-        let first = [sessions, attempts, requests].into_iter().flatten().min();
+        let opening = self.opening_due_at();
+        let first = [sessions, attempts, requests, opening]
+            .into_iter()
+            .flatten()
+            .min();
         first
             .unwrap_or(Time::NEVER)
             .min(self.links_due_at())
@@ -179,6 +197,7 @@ impl Core {
         }
         self.poll_handshakes(now);
         self.poll_requests(now);
+        self.poll_opening(now);
         self.settle(now);
     }
 
@@ -188,6 +207,9 @@ impl Core {
 
     /// Drains what inputs have left behind: events and signals of the sessions they touched.
     fn settle(&mut self, now: Time) {
+        if self.reset_oldest {
+            self.relieve();
+        }
         while let Some(number) = self.touched.pop_first() {
             while let Some(event) = self
                 .sessions
@@ -213,6 +235,26 @@ impl Core {
             if wants && let Some(link) = self.neighbours.preferred(peer.tag()) {
                 self.hot.insert(link);
             }
+        }
+    }
+
+    /// While memory is used up, ends the session that was suspended first, of those that hold any.
+    fn relieve(&mut self) {
+        let budget = self.settings.session.budget.clone();
+        let mut starved = budget.take_starved();
+        while starved || budget.is_exhausted() {
+            starved = false;
+            let oldest = self
+                .sessions
+                .iter()
+                .filter(|(_, entry)| entry.session.is_suspended() && entry.session.holds_memory())
+                .min_by_key(|(_, entry)| entry.session.since())
+                .map(|(number, _)| *number);
+            let Some(entry) = oldest.and_then(|number| self.sessions.get_mut(&number)) else {
+                return;
+            };
+            entry.session.end(EndReason::MemoryPressure);
+            self.touched.extend(oldest);
         }
     }
 

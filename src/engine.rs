@@ -47,8 +47,8 @@ pub enum Health {
 
 /// A service that was connected for an incoming channel, with what must live as long as the channel.
 pub struct Served {
-    /// The connection to the service.
-    pub stream: LocalStream,
+    /// The connection to the service; none if the service has accepted it and reset it at once.
+    pub stream: Option<LocalStream>,
     /// Called when the channel has ended.
     pub ended: Box<dyn FnOnce(Moved) + Send>,
 }

@@ -72,8 +72,9 @@ struct Policy {
 /// A channel's connection to its service.
 #[derive(Debug)]
 pub struct Opened {
-    /// Non-blocking, without Nagle's delay, not registered with a runtime.
-    pub stream: TcpStream,
+    /// Non-blocking, without Nagle's delay, not registered with a runtime; none if the service has
+    /// accepted the connection and reset it at once.
+    pub stream: Option<TcpStream>,
     /// The address that answered.
     pub dialled: SocketAddr,
     /// Counts the channel; to be kept until it is closed.

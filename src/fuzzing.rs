@@ -2,7 +2,13 @@
 //!
 //! `fuzz/` runs them under a coverage-guided fuzzer; `tests/corpora.rs` replays what it has found.
 
+mod handshakes;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+
+use crate::acl::{Canonical, Pattern};
 
 use crate::config::{Config, Source};
 use crate::link::frames::FrameOpener;
@@ -13,6 +19,7 @@ use crate::proxy::exercise;
 use crate::random::Random;
 use crate::srm::resume::Hello;
 use crate::ssm::handshake::Responder;
+use crate::ssm::replay::{ReplayWindow, WINDOW};
 use crate::time::Calendar;
 use crate::wire::codec::Reader;
 use crate::wire::frame::Frame;
@@ -25,20 +32,28 @@ use crate::wire::target::{Host, Target};
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [FuzzTarget; 13] = [
+pub const TARGETS: [FuzzTarget; 21] = [
+    ("address", address),
     ("certificate", certificate),
     ("config", config),
     ("control_request", control_request),
+    ("cookie_reply", handshakes::cookie_reply),
     ("frame", frame),
     ("hello_a", hello_a),
+    ("hello_b", handshakes::hello_b),
     ("host", host),
+    ("link_answer", handshakes::link_answer),
     ("link_first_message", link_first_message),
     ("link_frame", link_frame),
     ("link_head", link_head),
+    ("link_third_message", handshakes::link_third_message),
     ("name", name),
     ("packet_header", packet_header),
+    ("pattern", pattern),
     ("preface", preface),
     ("re_hello", re_hello),
+    ("replay_window", replay_window),
+    ("target", target),
 ];
 
 fn party() -> LocalParty {
@@ -55,6 +70,35 @@ fn party() -> LocalParty {
         [3; 16],
         OverlayId::of("fuzz"),
     )
+}
+
+/// An address, against a reference that knows each way to hide an IPv4 address in an IPv6 one (R-A3).
+pub fn address(data: &[u8]) {
+    let Some(bytes) = data.first_chunk::<16>() else {
+        return;
+    };
+    let ip = Ipv6Addr::from(*bytes);
+    let [.., a, b, c, d] = *bytes;
+    let last = Ipv4Addr::new(a, b, c, d);
+    let hidden = match ip.segments() {
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(last),
+        [0x2002, ..] => Some(Ipv4Addr::new(bytes[2], bytes[3], bytes[4], bytes[5])),
+        [0x2001, 0, ..] => Some(Ipv4Addr::new(!a, !b, !c, !d)),
+        [_, _, _, _, 0 | 0x200, 0x5efe, ..] => Some(last),
+        _ => None,
+    };
+    let inner = |ip: Ipv4Addr| ip.is_loopback() || ip.is_private() || ip.is_link_local();
+    for (ip, secret) in [
+        (
+            IpAddr::V6(ip),
+            hidden.is_some_and(inner) || ip.is_loopback(),
+        ),
+        (IpAddr::V4(last), inner(last)),
+    ] {
+        let canonical = Canonical::of(ip);
+        assert!(canonical.is_special() || !secret, "{ip} passes as public");
+        assert_eq!(Canonical::of(canonical.ip()).ip(), canonical.ip());
+    }
 }
 
 /// A certificate, and its verification.
@@ -184,6 +228,20 @@ pub fn packet_header(data: &[u8]) {
     }
 }
 
+/// A pattern of a grant or a route.
+pub fn pattern(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(pattern) = Pattern::parse(&text, None) {
+        let shown = pattern.to_string();
+        let again = Pattern::parse(&shown, None).map(|again| again.to_string());
+        assert_eq!(
+            again.as_deref(),
+            Ok(&*shown),
+            "canonical once, canonical for ever"
+        );
+    }
+}
+
 /// What an application says to the proxy: the first two bytes place the cuts between its pieces.
 pub fn preface(data: &[u8]) {
     let Some(([first, second], bytes)) = data.split_first_chunk::<2>() else {
@@ -200,5 +258,40 @@ pub fn preface(data: &[u8]) {
 pub fn re_hello(data: &[u8]) {
     if let Ok(hello) = Hello::decode(data) {
         assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+    }
+}
+
+/// Packet numbers, each one byte away from the last or two bytes of jump, against a set of all of them.
+pub fn replay_window(data: &[u8]) {
+    let mut window = ReplayWindow::new();
+    let mut seen = BTreeSet::new();
+    let (mut number, mut highest) = (0_u64, 0_u64);
+    for [step, far] in data.as_chunks::<2>().0 {
+        let step = u64::from(*step) << (far % 16);
+        number = if far & 0x80 == 0 {
+            number.saturating_add(step)
+        } else {
+            number.saturating_sub(step)
+        };
+        let fresh = !seen.contains(&number);
+        let old = highest.saturating_sub(number) >= WINDOW;
+        let good = window.check(number);
+        assert!(fresh || !good, "{number} is taken twice");
+        assert!(good || !fresh || old, "{number} is refused");
+        if good {
+            window.mark(number);
+            seen.insert(number);
+            highest = highest.max(number);
+        }
+    }
+}
+
+/// Where a channel shall lead, as OPEN carries it.
+pub fn target(data: &[u8]) {
+    if let Ok(target) = Target::decode(&mut Reader::new(data)) {
+        let mut out = Vec::new();
+        target.encode(&mut out);
+        assert_eq!(Target::decode(&mut Reader::new(&out)).as_ref(), Ok(&target));
+        assert!(!target.to_string().chars().any(char::is_control));
     }
 }

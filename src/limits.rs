@@ -112,8 +112,12 @@ pub const REDIAL_MAX: Duration = Duration::from_secs(60);
 pub const LINK_OVERLAP: Duration = Duration::from_secs(5);
 /// Tries per endpoint under way at once.
 pub const DIALS_AT_ONCE: usize = 2;
-/// Inbound link handshakes under way at once; further connections wait in the kernel's queue.
+/// Inbound link handshakes under way at once, strangers included; the oldest goes when another comes.
 pub const LINK_GREETINGS_MAX: usize = 256;
+/// Least and most descriptors kept back for links, control and resolving; an eighth of the process's
+/// limit in between. Connections of applications wait and OPENs are answered with "limit reached" when
+/// all others are taken (R-F10).
+pub const DESCRIPTORS_KEPT: (u64, u64) = (8, 512);
 /// Most unsent bytes that the kernel may hold for a link (`TCP_NOTSENT_LOWAT`), and that are sealed for
 /// it in one turn: its rate decides below.
 pub const LINK_BACKLOG: usize = 128 << 10;

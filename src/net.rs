@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod clock;
+pub mod descriptors;
 pub mod seldom;
 pub mod tasks;
 pub mod watch;

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::lcm::local::{Answer, LocalConnection, LocalStream};
 use crate::name::Name;
-use crate::net::accept::accept;
+use crate::net::accept::accept_application;
 use crate::wire::failure::OpenFailure;
 use crate::wire::target::{Host, Target};
 
@@ -82,7 +82,7 @@ impl FrontEnd {
     pub async fn serve(self: Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let mut prefaces = JoinSet::new();
         loop {
-            let mut next = std::pin::pin!(accept(&listener));
+            let mut next = std::pin::pin!(accept_application(&listener));
             let (stream, peer) = loop {
                 let has_room = prefaces.len() < self.prefaces_max;
                 tokio::select! {

@@ -317,6 +317,12 @@ impl Session {
         self.channels.iter().map(|(id, channel)| (*id, channel))
     }
 
+    /// Whether a channel of it holds memory of the budget.
+    pub fn holds_memory(&self) -> bool {
+        let holds = |phase| !matches!(phase, Phase::Refused(_) | Phase::Reset(_));
+        self.channels.values().any(|channel| holds(channel.phase))
+    }
+
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

@@ -138,6 +138,99 @@ fn a_bad_key_file_stops_every_command_with_78_and_stays_as_it_is() {
     }
 }
 
+/// What must not be taken for a key, whatever it holds.
+fn no_key_files(dir: &Path, good: &Path) {
+    fs::create_dir(dir.join("directory")).unwrap();
+    fs::copy(good, dir.join("read_by_others")).unwrap();
+    fs::set_permissions(
+        dir.join("read_by_others"),
+        fs::Permissions::from_mode(0o604),
+    )
+    .unwrap();
+    std::os::unix::fs::symlink("nowhere", dir.join("link_to_nowhere")).unwrap();
+    std::os::unix::fs::symlink("read_by_others", dir.join("link_to_open")).unwrap();
+    fs::write(dir.join("short"), "muses-").unwrap();
+    fs::set_permissions(dir.join("short"), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// Every entry of a directory, and what it holds.
+fn snapshot(dir: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut all: Vec<_> = entries
+        .map(|path| (path.clone(), fs::read(path).ok()))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn nothing_but_a_private_file_is_taken_for_a_key_and_nothing_is_replaced() {
+    for (kind, make, table) in [
+        ("muses.key", &["keygen", "good.key"][..], "identity"),
+        (
+            "network.key",
+            &["keygen", "--network", "good.key"],
+            "network",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(output(dir.path(), make).status.success());
+        let keys = dir.path().join("keys");
+        fs::create_dir(&keys).unwrap();
+        no_key_files(&keys, &dir.path().join("good.key"));
+        for (name, remedy) in [
+            ("directory", "not a regular file"),
+            ("read_by_others", "chmod 600"),
+            ("link_to_nowhere", "No such file"),
+            ("link_to_open", "chmod 600"),
+            ("short", "put back a copy"),
+        ] {
+            let config = format!("[{table}]\nkey = \"keys/{name}\"\n");
+            let config = config.replace("[network]\nkey", "[network]\nkey_file");
+            fs::write(dir.path().join("proxy.toml"), config).unwrap();
+            let before = snapshot(&keys);
+            let refused = output(dir.path(), &["run"]);
+            let told = text(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(78), "{kind} {name}: {told}");
+            assert!(
+                told.contains(remedy) && told.contains(name),
+                "{kind} {name}: {told}"
+            );
+            assert_eq!(snapshot(&keys), before, "{kind} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_link_to_a_private_key_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = output(dir.path(), &["keygen", "good.key"]);
+    std::os::unix::fs::symlink("good.key", dir.path().join("linked.key")).unwrap();
+    let named = output(dir.path(), &["name", "linked.key"]);
+    assert_eq!(named.status.code(), Some(0));
+    assert_eq!(text(&named.stdout), text(&made.stdout));
+}
+
+#[test]
+fn passwords_in_a_file_that_others_can_read_stop_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("proxy.toml");
+    fs::write(&file, "[proxy]\nusers = { me = \"hunter2\" }\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    for args in [&["run"][..], &["check"]] {
+        let refused = output(dir.path(), args);
+        assert_eq!(refused.status.code(), Some(78), "{args:?}");
+        let told = text(&refused.stderr);
+        assert!(
+            told.contains("chmod 600") && !told.contains("hunter2"),
+            "{told}"
+        );
+    }
+    assert!(!dir.path().join("muses.key").exists(), "nothing was begun");
+}
+
 #[test]
 fn wrong_usage_exits_64_and_help_0() {
     let dir = tempfile::tempdir().unwrap();

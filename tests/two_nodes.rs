@@ -8,138 +8,27 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-
+use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::process::Stdio;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::Signal;
-use socket2::{Domain, SockRef, Socket, Type};
-use tempfile::TempDir;
 
 #[path = "support/node.rs"]
 mod node;
+#[path = "support/pair.rs"]
+mod pair;
+#[path = "two_nodes/ports.rs"]
+mod ports;
+#[path = "two_nodes/suspended.rs"]
+mod suspended;
 
 use node::{DEADLINE, GRANTS, Node, client_config, gateway_config, keygen, wait_until};
-
-/// A client and a gateway, linked.
-struct Pair {
-    client: Node,
-    gateway: Node,
-    _folder: TempDir,
-}
-
-impl Pair {
-    fn new() -> Self {
-        Self::with(GRANTS, "")
-    }
-
-    fn with(gateway_more: &str, client_more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (near, far) = (folder.path().join("client"), folder.path().join("gateway"));
-        let (client, gateway) = (keygen(&near), keygen(&far));
-        let gateway_node = Node::start(&far, &gateway_config(&client, 0, gateway_more), &[]);
-        let link = gateway_node.address("link");
-        let client_node = Node::start(&near, &client_config(&gateway, link, client_more), &[]);
-        Self {
-            client: client_node,
-            gateway: gateway_node,
-            _folder: folder,
-        }
-    }
-
-    fn proxy(&self) -> SocketAddr {
-        self.client.address("proxy")
-    }
-
-    /// A connection through the proxy to a port of the far side's loopback.
-    fn connect(&self, port: u16) -> TcpStream {
-        socks(self.proxy(), &v4(port)).unwrap_or_else(|code| panic!("reply {code}"))
-    }
-}
-
-fn stream(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_write_timeout(Some(DEADLINE)).unwrap();
-    stream
-}
-
-/// The address part of a SOCKS5 request for 127.0.0.1.
-fn v4(port: u16) -> Vec<u8> {
-    [&[1, 127, 0, 0, 1][..], &port.to_be_bytes()].concat()
-}
-
-fn by_name(name: &str, port: u16) -> Vec<u8> {
-    let len = u8::try_from(name.len()).unwrap();
-    [&[3, len], name.as_bytes(), &port.to_be_bytes()].concat()
-}
-
-/// SOCKS5 CONNECT; the reply code if it is not 0.
-fn socks(proxy: SocketAddr, address: &[u8]) -> Result<TcpStream, u8> {
-    let mut stream = stream(proxy);
-    stream.write_all(&[5, 1, 0]).unwrap();
-    let mut method = [0; 2];
-    stream.read_exact(&mut method).unwrap();
-    assert_eq!(method, [5, 0]);
-    stream.write_all(&[&[5, 1, 0], address].concat()).unwrap();
-    let mut reply = [0; 10];
-    stream.read_exact(&mut reply).unwrap();
-    if reply[1] == 0 {
-        Ok(stream)
-    } else {
-        Err(reply[1])
-    }
-}
-
-/// A service that handles each connection in a thread.
-fn serve(handle: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let handle = handle.clone();
-            thread::spawn(move || handle(stream));
-        }
-    });
-    port
-}
-
-fn echo(mut stream: TcpStream) {
-    let mut reader = stream.try_clone().unwrap();
-    // The other end may reset the connection.
-    let _ended = io::copy(&mut reader, &mut stream);
-    let _ended = stream.shutdown(Shutdown::Write);
-}
-
-fn pattern(seed: u8, len: usize) -> Vec<u8> {
-    (0..=250)
-        .cycle()
-        .skip(usize::from(seed))
-        .take(len)
-        .collect()
-}
-
-/// Sends and reads back `len` bytes of a pattern through an echo.
-fn exchange(mut stream: TcpStream, seed: u8, len: usize) {
-    let bytes = pattern(seed, len);
-    let mut writer = stream.try_clone().unwrap();
-    let sent = bytes.clone();
-    let sender = thread::spawn(move || {
-        writer.write_all(&sent).unwrap();
-        writer.shutdown(Shutdown::Write).unwrap();
-    });
-    let mut back = Vec::new();
-    stream.read_to_end(&mut back).unwrap();
-    sender.join().unwrap();
-    assert!(
-        back == bytes,
-        "{} of {len} bytes came back, or others",
-        back.len()
-    );
-}
+use pair::{
+    Pair, answered, ask, by_name, echo, exchange, pattern, ping, reset, serve, socks, stream, v4,
+};
 
 #[test]
 fn every_reply_tells_the_truth() {
@@ -279,12 +168,6 @@ fn half_close_works_in_both_directions() {
 #[test]
 fn a_reset_at_either_end_is_a_reset_at_the_other() {
     let pair = Pair::new();
-    let reset = |stream: TcpStream| {
-        SockRef::from(&stream)
-            .set_linger(Some(Duration::ZERO))
-            .unwrap();
-        drop(stream);
-    };
     let port = serve(move |mut stream| {
         stream.read_exact(&mut [0; 1]).unwrap();
         reset(stream);
@@ -333,51 +216,31 @@ fn two_hundred_connections_at_once_keep_their_bytes_apart() {
 #[test]
 fn a_reader_that_does_not_read_stalls_nobody_else() {
     let pair = Pair::new();
-    let flood = serve(|mut stream| {
+    let sent = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&sent);
+    let flood = serve(move |mut stream| {
         let block = pattern(0, 1 << 16);
-        while stream.write_all(&block).is_ok() {}
+        while stream.write_all(&block).is_ok() {
+            counter.fetch_add(1 << 16, Ordering::Relaxed);
+        }
     });
     let port = serve(echo);
     let sleeper = pair.connect(flood);
+    let mut before = 0;
+    wait_until("many megabytes are stuck", || {
+        let count = sent.load(Ordering::Relaxed);
+        let stuck = count > 4 << 20 && count == before;
+        before = count;
+        stuck
+    });
+    let beside = pair.connect(port);
+    for _ in 0..200 {
+        ping(&beside, b"keystroke");
+    }
     for seed in 0..5 {
         exchange(pair.connect(port), seed, 200_000);
     }
     drop(sleeper);
-}
-
-#[test]
-fn equal_source_ports_never_mix_bytes() {
-    let pair = Pair::new();
-    let port = serve(echo);
-    let proxy = pair.proxy();
-    let source = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let threads: Vec<_> = (2..6_u8)
-        .map(|host| {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket.set_reuse_address(true).unwrap();
-            let local = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, host), source);
-            socket.bind(&SocketAddr::from(local).into()).unwrap();
-            socket.connect(&proxy.into()).unwrap();
-            let mut stream = TcpStream::from(socket);
-            stream.set_read_timeout(Some(DEADLINE)).unwrap();
-            thread::spawn(move || {
-                stream
-                    .write_all(&[&[5, 1, 0, 5, 1, 0][..], &v4(port)].concat())
-                    .unwrap();
-                let mut replies = [0; 12];
-                stream.read_exact(&mut replies).unwrap();
-                assert_eq!(replies[3], 0);
-                exchange(stream, host * 10, 500_000);
-            })
-        })
-        .collect();
-    for thread in threads {
-        thread.join().unwrap();
-    }
 }
 
 #[test]
@@ -475,11 +338,91 @@ fn connect_carries_stdio_and_tells_how_it_went() {
     assert_eq!(run("x.invalid", "1").0, Some(68));
     let cut = serve(|mut stream| {
         stream.read_exact(&mut [0; 1]).unwrap();
-        SockRef::from(&stream)
-            .set_linger(Some(Duration::ZERO))
-            .unwrap();
+        reset(stream);
     });
     assert_eq!(run("127.0.0.1", &cut.to_string()).0, Some(76));
+}
+
+#[test]
+fn a_service_that_resets_what_it_accepts_did_answer() {
+    let pair = Pair::new();
+    let port = serve(reset).to_string();
+    for attempt in 0..60 {
+        let out = pair
+            .client
+            .command(&["connect", "127.0.0.1", &port])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(
+            out.status.code(),
+            Some(76),
+            "try {attempt}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+    }
+}
+
+#[test]
+fn three_thousand_connections_at_once_are_held_and_given_back() {
+    let pair = Pair::new();
+    let (kept, holding) = mpsc::channel();
+    let port = serve(move |mut stream| {
+        stream.write_all(b"!").unwrap();
+        // The test may have ended.
+        let _gone = kept.send(stream);
+    });
+    let mut applications = Vec::new();
+    // A peer may have a few hundred OPENs under way at once (R-A8).
+    for _ in 0..15 {
+        let more = (0..200).map(|_| {
+            let application = stream(pair.proxy());
+            ask(&application, &v4(port));
+            application
+        });
+        let more: Vec<TcpStream> = more.collect();
+        for mut application in &more {
+            assert_eq!(answered(application), 0);
+            application.read_exact(&mut [0; 1]).unwrap();
+        }
+        applications.extend(more);
+    }
+    let channels = |node: &Node| {
+        node.status()["sessions"][0]["channels"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    assert_eq!(channels(&pair.client), 3_000);
+    ping(&pair.connect(serve(echo)), b"one more");
+    drop(applications);
+    let services: Vec<_> = holding.try_iter().collect();
+    assert_eq!(services.len(), 3_000);
+    for mut service in services {
+        assert_eq!(service.read(&mut [0; 1]).unwrap(), 0);
+    }
+    wait_until("all channels are gone", || {
+        channels(&pair.client) + channels(&pair.gateway) == 0
+    });
+    assert_eq!(pair.client.status()["memory"]["used"], 0);
+}
+
+#[test]
+fn addresses_of_both_families_and_the_longest_names_reach_the_forwarder() {
+    let pair = Pair::new();
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        println!("skipped: this machine has no IPv6");
+        return;
+    };
+    let port = listener.local_addr().unwrap().port();
+    let v6 = |ip: Ipv6Addr| [&[4][..], &ip.octets(), &port.to_be_bytes()].concat();
+    assert!(socks(pair.proxy(), &v6(Ipv6Addr::LOCALHOST)).is_ok());
+    assert!(socks(pair.proxy(), &by_name("::1", port)).is_ok());
+    let label = "a".repeat(63);
+    let longest = [&*label; 4].join(".");
+    assert_eq!(longest.len(), 255);
+    let code = |name: &str| socks(pair.proxy(), &by_name(name, port)).map(drop);
+    assert_eq!(code(&longest), Err(4), "it does not resolve");
+    assert_eq!(code(&"a".repeat(64)), Err(1), "a label is too long");
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::control::protocol::{ANSWER_TIME, Notice, Outcome, Response, line};
 use crate::control::server::Caller;
 use crate::control::service::Service;
 use crate::lcm::local::{Answer, Ending, LocalConnection, LocalStream};
+use crate::net::descriptors::is_kept_back;
 use crate::wire::failure::OpenFailure;
 use crate::wire::target::Host;
 
@@ -77,6 +78,9 @@ async fn open<S: Service>(service: &S, host: &str, port: u16) -> Result<Pipe, Re
         Ok((ours, theirs))
     });
     let (ours, theirs) = pair.map_err(|_| OpenFailure::Limit)?;
+    if is_kept_back(&ours) || is_kept_back(&theirs) {
+        return Err(OpenFailure::Limit.into());
+    }
     let (opened_tx, opened) = oneshot::channel();
     let (ended_tx, ended) = oneshot::channel();
     let connection = LocalConnection {

@@ -2,14 +2,13 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use rustix::io::Errno;
 use serde::Serialize;
 use tokio::{
     io::AsyncWriteExt,
     net::{UnixListener, UnixStream},
     sync::Semaphore,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tracing::{debug, info, warn};
 
@@ -20,11 +19,7 @@ use crate::control::protocol::{
 };
 use crate::control::service::Service;
 use crate::control::socket::Socket;
-
-/// Pause after an accept for which the system had no means (R-F10). Chosen: 50–500 ms are required.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(200);
-/// Of the warnings about that, one in this many is logged: one a minute.
-const SHORTAGE_WARNINGS: u32 = 300;
+use crate::net::accept::accept;
 
 /// Serves callers for ever; dropping the future drops them all. Fails only at the start.
 pub async fn serve<S: Service>(socket: &Socket, service: Arc<S>) -> io::Result<()> {
@@ -32,36 +27,19 @@ pub async fn serve<S: Service>(socket: &Socket, service: Arc<S>) -> io::Result<(
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let pipes = Arc::new(Semaphore::new(PIPES_MAX));
     let mut callers = JoinSet::new();
-    let mut shortages = 0_u32;
     loop {
         let slot = Arc::clone(&slots).acquire_owned().await;
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let (service, pipes) = (Arc::clone(&service), Arc::clone(&pipes));
-                callers.spawn(async move {
-                    let _slot = slot;
-                    let mut caller = Caller::new(stream);
-                    if let Err(error) = answer(&mut caller, &*service, &pipes, REQUEST_TIME).await {
-                        debug!(%error, "control connection ended early");
-                    }
-                });
+        let stream = accept(&listener).await;
+        let (service, pipes) = (Arc::clone(&service), Arc::clone(&pipes));
+        callers.spawn(async move {
+            let _slot = slot;
+            let mut caller = Caller::new(stream);
+            if let Err(error) = answer(&mut caller, &*service, &pipes, REQUEST_TIME).await {
+                debug!(%error, "control connection ended early");
             }
-            Err(error) if is_shortage(&error) => {
-                if shortages.is_multiple_of(SHORTAGE_WARNINGS) {
-                    warn!(%error, "cannot accept on the control socket");
-                }
-                shortages = shortages.wrapping_add(1);
-                sleep(SHORTAGE_PAUSE).await;
-            }
-            Err(error) => debug!(%error, "accept on the control socket"),
-        }
+        });
         while callers.try_join_next().is_some() {}
     }
-}
-
-fn is_shortage(error: &io::Error) -> bool {
-    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    Errno::from_io_error(error).is_some_and(|e| scarce.contains(&e))
 }
 
 async fn answer<S: Service>(

@@ -3,6 +3,7 @@
 use crate::core::Core;
 use crate::core::event::{ChannelKey, Event, Ticket};
 use crate::name::Name;
+use crate::session::{Phase, ResetCode};
 use crate::time::Time;
 use crate::wire::failure::OpenFailure;
 use crate::wire::frame::ChannelId;
@@ -69,13 +70,14 @@ impl Core {
                     continue;
                 };
                 let event = match entry.session.open(request.target, request.port, now) {
-                    Ok(channel) => Event::Assigned(
-                        request.ticket,
-                        ChannelKey {
+                    Ok(channel) => {
+                        let key = ChannelKey {
                             session: number,
                             channel,
-                        },
-                    ),
+                        };
+                        self.note_opening(key, now);
+                        Event::Assigned(request.ticket, key)
+                    }
                     Err(failure) => Event::Unassigned(request.ticket, failure),
                 };
                 self.touched.insert(number);
@@ -93,6 +95,59 @@ impl Core {
             }
         }
         Some(request)
+    }
+
+    /// Whether the request still waits for a path.
+    pub fn is_waiting(&self, ticket: Ticket) -> bool {
+        // The newest ones stand last.
+        self.requests
+            .iter()
+            .rev()
+            .any(|request| request.ticket == ticket)
+    }
+
+    /// Remembers to look at a channel that may be left without an answer by a suspension.
+    fn note_opening(&mut self, key: ChannelKey, now: Time) {
+        while let Some((_, first)) = self.opening.front()
+            && !self.is_opening(*first)
+        {
+            self.opening.pop_front();
+        }
+        self.opening
+            .push_back((now + self.settings.open_timeout, key));
+    }
+
+    fn is_opening(&self, key: ChannelKey) -> bool {
+        let entry = self.sessions.get(&key.session);
+        let channel = entry.and_then(|entry| entry.session.channel(key.channel));
+        channel.is_some_and(|channel| channel.phase() == Phase::Opening)
+    }
+
+    /// When [`Self::poll_opening`] has something to do next.
+    pub(super) fn opening_due_at(&self) -> Option<Time> {
+        self.opening.front().map(|(due, _)| *due)
+    }
+
+    /// Gives up channels whose OPEN has no answer because its session was suspended meanwhile. On a
+    /// live path the answer comes from the far side, which has its own time limits.
+    pub(super) fn poll_opening(&mut self, now: Time) {
+        while let Some((_, key)) = self.opening.pop_front_if(|(due, _)| *due <= now) {
+            if !self.is_opening(key) {
+                continue;
+            }
+            let Some(entry) = self.sessions.get_mut(&key.session) else {
+                continue;
+            };
+            if entry.session.is_suspended() {
+                entry.session.reset(key.channel, ResetCode::Connection);
+                self.touched.insert(key.session);
+                self.events
+                    .push_back(Event::OpenFailed(key, OpenFailure::NoPath));
+            } else {
+                self.opening
+                    .push_back((now + self.settings.open_timeout, key));
+            }
+        }
     }
 
     /// The newest session with a peer that can carry channels.

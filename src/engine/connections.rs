@@ -1,7 +1,11 @@
 //! Connections of applications and services: finding them a channel, or a channel its connection.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::task::AbortHandle;
 
 use crate::core::{ChannelKey, Ticket};
 use crate::engine::{Loop, Served};
@@ -9,18 +13,21 @@ use crate::lcm::local::{Answer, LocalConnection};
 use crate::lcm::pump::{Moved, Pump};
 use crate::lcm::stream::Stream;
 use crate::lcm::table::{Connection, Fate};
+use crate::session::ResetCode;
 use crate::wire::failure::OpenFailure;
 
 /// A connection whose request waits for a path.
 pub(super) struct Waiting {
-    stream: Stream,
+    connection: Arc<Connection>,
     early: Vec<u8>,
     answer: Answer,
+    /// Watches for an application that gives up; there is none for a request that need not wait.
+    watch: Option<AbortHandle>,
 }
 
 impl Loop {
     /// An application's connection arrived.
-    pub(super) fn local(&self, local: LocalConnection) {
+    pub(super) fn local(self: &Rc<Self>, local: LocalConnection) {
         let LocalConnection {
             stream,
             early,
@@ -36,20 +43,51 @@ impl Loop {
                 return;
             }
         };
+        let connection = Arc::new(Connection::new(stream, Fate::Opening));
         // Events are handed out after the call, so the ticket is known before its answer comes.
-        let ticket = self
-            .shell
-            .with(|core, now| core.request(via, target, port, now));
+        let (ticket, waits) = self.shell.with(|core, now| {
+            let ticket = core.request(via, target, port, now);
+            (ticket, core.is_waiting(ticket))
+        });
+        let watch = waits.then(|| {
+            let watch = Rc::clone(self).watch(ticket, Arc::clone(&connection));
+            tokio::task::spawn_local(watch).abort_handle()
+        });
         let mut waiting = self.waiting.borrow_mut();
         waiting.insert(
             ticket,
             Waiting {
-                stream,
+                connection,
                 early,
                 answer,
+                watch,
             },
         );
         self.shell.table().set_waiting(waiting.len());
+    }
+
+    /// Withdraws a waiting request whose application has reset its connection, or whose asker is gone
+    /// (R-F8).
+    async fn watch(self: Rc<Self>, ticket: Ticket, connection: Arc<Connection>) {
+        let asker = poll_fn(|cx| {
+            match self
+                .waiting
+                .borrow_mut()
+                .get_mut(&ticket)
+                .map(|w| &mut w.answer)
+            {
+                Some(Answer::Report { opened, .. }) => opened.poll_closed(cx),
+                Some(Answer::Silent | Answer::Bytes { .. }) | None => Poll::Pending,
+            }
+        });
+        tokio::select! {
+            () = connection.stream.failed() => {}
+            () = asker => {}
+        }
+        self.shell.with(|core, _| core.withdraw(ticket));
+        if let Some(waiting) = self.claim(ticket) {
+            waiting.connection.stream.reset_on_close();
+        }
     }
 
     /// Something became of a channel before its connection stood in the table.
@@ -66,32 +104,27 @@ impl Loop {
         let mut waiting = self.waiting.borrow_mut();
         let claimed = waiting.remove(&ticket);
         self.shell.table().set_waiting(waiting.len());
+        if let Some(watch) = claimed.as_ref().and_then(|claimed| claimed.watch.as_ref()) {
+            watch.abort();
+        }
         claimed
     }
 
     pub(super) fn assigned(self: &Rc<Self>, ticket: Ticket, key: ChannelKey) {
         let Some(waiting) = self.claim(ticket) else {
+            // The application gave up in the moment in which its channel was found.
+            self.shell.with(|core, now| {
+                core.kill_channel(key, ResetCode::Connection, now);
+            });
             return;
         };
         let Waiting {
-            stream,
+            connection,
             early,
             answer,
+            ..
         } = waiting;
         // What has become of the channel meanwhile comes behind this event, in order.
-        let fate = Fate::Opening;
-        self.start_pump(key, stream, fate, early, answer);
-    }
-
-    fn start_pump(
-        &self,
-        key: ChannelKey,
-        stream: Stream,
-        fate: Fate,
-        early: Vec<u8>,
-        answer: Answer,
-    ) {
-        let connection = Arc::new(Connection::new(stream, fate));
         self.shell.table().insert(key, Arc::clone(&connection));
         let pump = Pump::new(Rc::clone(&self.shell), connection, key, early);
         drop(tokio::task::spawn_local(async move {
@@ -104,13 +137,14 @@ impl Loop {
         let Some(waiting) = self.claim(ticket) else {
             return;
         };
+        let stream = &waiting.connection.stream;
         match waiting.answer {
-            Answer::Silent => waiting.stream.reset_on_close(),
+            Answer::Silent => stream.reset_on_close(),
             Answer::Bytes { failure, .. } => {
-                let said = waiting.stream.try_write(&failure(why));
-                let shut = waiting.stream.shut_write();
+                let said = stream.try_write(&failure(why));
+                let shut = stream.shut_write();
                 if said.is_err() || shut.is_err() {
-                    waiting.stream.reset_on_close();
+                    stream.reset_on_close();
                 }
             }
             Answer::Report { opened, .. } => {
@@ -135,7 +169,15 @@ impl Loop {
                 return;
             }
         };
-        let Served { stream, ended, .. } = served;
+        let Served { stream, ended } = served;
+        let Some(stream) = stream else {
+            self.shell.with(|core, now| {
+                core.answer(key, Ok(()), now);
+                core.kill_channel(key, ResetCode::Connection, now);
+            });
+            ended(Moved::default());
+            return;
+        };
         let stream = match Stream::register(stream) {
             Ok(stream) => stream,
             Err(error) => {

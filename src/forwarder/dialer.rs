@@ -10,12 +10,13 @@ use std::{
 
 use rustix::io::Errno;
 use tokio::{
-    net,
+    net::TcpSocket,
     task::JoinSet,
     time::{sleep, timeout},
 };
 
 use crate::acl::Granted;
+use crate::net::descriptors::is_kept_back;
 use crate::wire::failure::OpenFailure;
 
 /// How long all attempts of one OPEN may take together (R-A8).
@@ -26,7 +27,8 @@ pub(crate) const STAGGER: Duration = Duration::from_millis(250);
 /// A connection to a service: non-blocking, without Nagle's delay.
 #[derive(Debug)]
 pub(crate) struct Dialled {
-    pub(crate) stream: TcpStream,
+    /// None if the service has accepted the connection and reset it at once.
+    pub(crate) stream: Option<TcpStream>,
     pub(crate) granted: Granted,
 }
 
@@ -87,15 +89,29 @@ async fn attempt(granted: Granted) -> Result<Dialled, OpenFailure> {
         .map_err(|error| failure_of(&error, address))
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = net::TcpStream::connect(address).await?;
-    if is_connected_to_itself(stream.local_addr()?, stream.peer_addr()?) {
+/// Connects; none if the connection was made and is reset already.
+async fn connect(address: SocketAddr) -> io::Result<Option<TcpStream>> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if is_kept_back(&socket) {
+        return Err(Errno::MFILE.into());
+    }
+    let stream = match socket.connect(address).await {
+        // Who does not accept refuses: this one has accepted.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+        connected => connected?,
+    };
+    // A service that has reset the connection already has no address any more, but it did answer.
+    let peer = stream.peer_addr().unwrap_or(address);
+    if is_connected_to_itself(stream.local_addr()?, peer) {
         // Closed by a reset: the port must be free for the service at once.
         stream.set_zero_linger()?;
         return Err(Errno::CONNREFUSED.into());
     }
     stream.set_nodelay(true)?;
-    stream.into_std()
+    stream.into_std().map(Some)
 }
 
 /// With nobody listening, a connection whose source port happens to be its destination port

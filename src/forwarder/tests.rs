@@ -113,7 +113,7 @@ async fn a_granted_address_a_name_a_service_and_loopback_are_opened() {
         let opened = forwarder.open(name(1), target.clone()).await.unwrap();
         assert_eq!(opened.dialled, listener.local_addr().unwrap(), "{target}");
         let (accepted, from) = listener.accept().unwrap();
-        assert_eq!(opened.stream.local_addr().unwrap(), from);
+        assert_eq!(opened.stream.as_ref().unwrap().local_addr().unwrap(), from);
         assert!(forwarder.acl_allows(&name(1), &target, opened.dialled));
         drop(accepted);
     }

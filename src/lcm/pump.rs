@@ -121,7 +121,12 @@ impl Pump {
                     let _gone = opened.send(Ok(()));
                 }
             }
-            if failed.as_mut().poll(cx).is_ready() {
+            // A killed helper is a reset, too, whether or not its stream may be read now (R-F8).
+            let killed = self
+                .ended
+                .as_mut()
+                .is_some_and(|ended| ended.poll_closed(cx).is_ready());
+            if killed || failed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Stop::Reset);
             }
             self.step(answered, cx)

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::acl::Acl;
-use crate::config::{Allow, Config, SuiteName};
+use crate::config::{Allow, Config, MemoryPressure, SuiteName};
 use crate::core::{ChannelKey, Core, Settings};
 use crate::engine::{Command, Engine, Inlets, Served, Surroundings, inlets};
 use crate::forwarder::{Forwarder, Opened, OwnListeners, Traffic};
@@ -136,7 +136,10 @@ impl Part {
         let budget = Budget::new(setup.config.limits.memory);
         let settings = settings(&setup.config, budget.clone(), psk);
         let clock = Clock::start();
-        let core = Core::new(me, settings, random.fork(), calendar());
+        let mut core = Core::new(me, settings, random.fork(), calendar());
+        if setup.config.session.on_memory_pressure == MemoryPressure::ResetOldest {
+            core = core.with_reset_oldest();
+        }
         let forwarder = Forwarder::new(setup.acl.unwrap_or_default(), setup.own_listeners, false);
         let served = ServedChannels::default();
         let (inlets, queues) = inlets();
@@ -360,7 +363,7 @@ fn entered(
     } = opened;
     served.insert(key, (peer, target, dialled));
     Served {
-        stream: LocalStream::Tcp(stream),
+        stream: stream.map(LocalStream::Tcp),
         ended: Box::new(move |moved| {
             served.remove(&key);
             let traffic = Traffic {

@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::lcm::local::{Answer, LocalConnection, LocalStream};
 use crate::name::Name;
-use crate::net::accept::accept;
+use crate::net::accept::accept_application;
 use crate::wire::target::Target;
 
 /// Hands every connection to `listener` over with the one `target`, until `stop` holds true or its
@@ -24,7 +24,7 @@ pub async fn serve_forward<V>(
 {
     let forward = async {
         loop {
-            let (stream, peer) = accept(&listener).await;
+            let (stream, peer) = accept_application(&listener).await;
             // Only after accepting: a place held in advance would be lost to all others.
             let Ok(permit) = gate.reserve().await else {
                 reset(stream);

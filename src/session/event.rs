@@ -110,6 +110,8 @@ pub enum EndReason {
     Exhausted,
     /// Suspended for longer than `max_suspend` or tried more often than `max_j`.
     GivenUp,
+    /// Suspended while memory was used up, and `on_memory_pressure` says that it gives way.
+    MemoryPressure,
 }
 
 /// How a peer broke the protocol. It is to blame in every case, and only its session ends.
@@ -138,6 +140,9 @@ impl fmt::Display for EndReason {
             Self::Misbehaved(what) => write!(f, "the peer broke the protocol: {what}"),
             Self::Exhausted => f.write_str("a counter is used up"),
             Self::GivenUp => f.write_str("suspended for longer than allowed"),
+            Self::MemoryPressure => f.write_str(
+                "memory is used up, and it was suspended for longest (on_memory_pressure)",
+            ),
         }
     }
 }

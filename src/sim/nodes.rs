@@ -285,7 +285,10 @@ impl World {
     fn session_down(&mut self, side: usize, why: EndReason) {
         match why {
             EndReason::Goodbye | EndReason::Local | EndReason::PeerLostState => {}
-            EndReason::Misbehaved(_) | EndReason::Exhausted | EndReason::GivenUp => {
+            EndReason::Misbehaved(_)
+            | EndReason::Exhausted
+            | EndReason::GivenUp
+            | EndReason::MemoryPressure => {
                 self.oracle
                     .fault(format!("a session of {side} ended: {why}"));
             }

@@ -4,7 +4,7 @@
 //! all windows never exceeds the limit. Counters only: nothing is allocated here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::limits::{CHANNEL_FLOOR, CHANNEL_START};
 
@@ -16,6 +16,8 @@ pub struct Budget(Arc<Counters>);
 struct Counters {
     limit: u64,
     used: AtomicU64,
+    /// A channel could not grow to the window that channels start with.
+    starved: AtomicBool,
 }
 
 impl Budget {
@@ -24,6 +26,7 @@ impl Budget {
         Self(Arc::new(Counters {
             limit,
             used: AtomicU64::new(0),
+            starved: AtomicBool::new(false),
         }))
     }
 
@@ -69,7 +72,22 @@ impl Budget {
     /// Whether a window may grow by `bytes`: at most half of what is free goes to one request.
     pub fn grow(&self, bytes: usize) -> bool {
         let free = self.limit().saturating_sub(self.used());
-        bytes as u64 <= free / 2 && self.reserve(bytes)
+        let grown = bytes as u64 <= free / 2 && self.reserve(bytes);
+        if !grown && bytes < CHANNEL_START {
+            self.0.starved.store(true, Ordering::Relaxed);
+        }
+        grown
+    }
+
+    /// Whether there is no room for the floor of another channel.
+    pub fn is_exhausted(&self) -> bool {
+        self.limit().saturating_sub(self.used()) < 2 * CHANNEL_FLOOR as u64
+    }
+
+    /// Whether a channel could not even grow to the window that channels start with, since this was
+    /// last asked.
+    pub fn take_starved(&self) -> bool {
+        self.0.starved.load(Ordering::Relaxed) && self.0.starved.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -86,6 +104,20 @@ mod tests {
         assert!(!budget.grow(21), "half of what is free");
         assert!(budget.grow(20));
         assert_eq!(budget.used(), 80);
+    }
+
+    #[test]
+    fn a_small_window_that_cannot_grow_is_noticed_once_and_a_large_one_is_not() {
+        let budget = Budget::new(4 * CHANNEL_START as u64);
+        assert!(!budget.grow(4 * CHANNEL_START));
+        assert!(!budget.take_starved());
+        assert!(budget.reserve(4 * CHANNEL_START - 2 * CHANNEL_FLOOR));
+        assert!(!budget.is_exhausted());
+        assert!(!budget.grow(2 * CHANNEL_FLOOR));
+        assert!(budget.take_starved());
+        assert!(!budget.take_starved());
+        assert!(budget.reserve(1));
+        assert!(budget.is_exhausted());
     }
 
     #[test]

@@ -42,9 +42,10 @@ async fn a_service_that_listens_is_reached_without_delay_or_blocking() {
         .await
         .unwrap();
     assert_eq!(dialled.granted.address(), address);
-    assert_eq!(dialled.stream.peer_addr().unwrap(), address);
-    assert!(dialled.stream.nodelay().unwrap());
-    let error = dialled.stream.peek(&mut [0]).unwrap_err();
+    let stream = dialled.stream.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), address);
+    assert!(stream.nodelay().unwrap());
+    let error = stream.peek(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 }
 
