@@ -9,6 +9,7 @@ use crate::name::Identity;
 use crate::name::certificate::{OverlayId, StaticKey, Terms};
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
+use crate::ssm::ledger;
 use crate::wire::target::Target;
 
 const RTT: Duration = Duration::from_millis(20);
@@ -40,6 +41,16 @@ struct World {
     /// Bytes vanish on the link.
     silent: bool,
     keys: u8,
+}
+
+/// Whatever a test is about, no packet number may have been used twice (I3).
+impl Drop for World {
+    fn drop(&mut self) {
+        let sealed = ledger::end();
+        if !std::thread::panicking() {
+            sealed.unwrap();
+        }
+    }
 }
 
 fn party(seed: u8, boot: u8) -> LocalParty {
@@ -104,6 +115,7 @@ impl Node {
 
 impl World {
     fn new() -> Self {
+        ledger::begin();
         Self {
             nodes: [node(1, 1), node(2, 1)],
             now: Time::ZERO,

@@ -16,6 +16,7 @@ use crate::sim::application::{Flow, Oracle, Reader, appetite, byte};
 use crate::sim::wire::Wire;
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
+use crate::ssm::ledger;
 use crate::ssm::suite::Suite;
 use crate::time::{Calendar, Time};
 use crate::wire::failure::OpenFailure;
@@ -70,9 +71,14 @@ struct World {
 
 /// Plays the run of a seed; the error tells which rule was broken.
 pub fn run(seed: u64) -> Result<Report, String> {
+    ledger::begin();
     let mut world = World::new(seed);
-    world
-        .play()
+    let played = world.play();
+    let sealed = ledger::end()
+        .map(|_| ())
+        .map_err(|breach| breach.to_string());
+    sealed
+        .and(played)
         .map_err(|what| format!("SEED={seed} at {:?}: {what}", world.now))?;
     world.report.trace = world.hash.clone().finalize().into();
     Ok(world.report)
