@@ -10,6 +10,8 @@
 //! and the requests for channels that wait for a path.
 
 mod event;
+mod gate;
+mod half_open;
 mod handshakes;
 mod links;
 mod requests;
@@ -18,6 +20,7 @@ mod tests;
 mod view;
 
 pub use event::{ChannelKey, Event, LinkEnd, Ticket};
+pub use gate::GateStats;
 pub use links::Joined;
 pub use view::{ChannelView, LinkView, SessionState, SessionView};
 
@@ -27,13 +30,15 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::cloak::neighbours::{Link as LinkNumber, Neighbours};
-use crate::core::handshakes::{Attempt, Bucket};
+use crate::core::gate::{Bucket, Gate, Meter};
+use crate::core::handshakes::Attempt;
 use crate::core::links::Link;
 use crate::core::requests::Request;
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::session::{Event as SessionEvent, LinkEvent, Options, ResetCode, Session};
+use crate::ssm::handshake::Cookie;
 use crate::ssm::suite::Suite;
 use crate::time::{Calendar, Time};
 use crate::wire::failure::OpenFailure;
@@ -69,6 +74,8 @@ struct Entry {
     made_at: Time,
     /// It came of asking for the state of another session, which still exists: no channels for it.
     spare: bool,
+    /// The link by which the Hello came that made it.
+    ingress: Option<LinkNumber>,
 }
 
 /// What is known of a peer.
@@ -81,7 +88,11 @@ struct Peer {
     /// Sessions, the newest last.
     sessions: Vec<u32>,
     attempt: Option<Attempt>,
+    /// What a loaded peer wants to see with our next Hello, and since when we have it.
+    cookie: Option<(Cookie, Time)>,
+    /// Handshakes that it may cause as a neighbour, and Hellos that came from it as one.
     bucket: Bucket,
+    arrivals: Meter,
 }
 
 /// One node without its sockets.
@@ -99,6 +110,7 @@ pub struct Core {
     sessions: BTreeMap<u32, Entry>,
     next_session: u32,
     by_index: BTreeMap<u64, u32>,
+    gate: Gate,
     requests: Vec<Request>,
     next_ticket: u64,
     /// Sessions that may have something to say.
@@ -110,8 +122,14 @@ pub struct Core {
 
 impl Core {
     /// A node without links. `epoch` is the calendar time at [`Time::ZERO`].
-    pub fn new(me: Arc<LocalParty>, settings: Settings, random: Random, epoch: Calendar) -> Self {
+    pub fn new(
+        me: Arc<LocalParty>,
+        settings: Settings,
+        mut random: Random,
+        epoch: Calendar,
+    ) -> Self {
         let neighbours = Neighbours::new(me.name());
+        let gate = Gate::new(&mut random);
         Self {
             me,
             settings,
@@ -124,6 +142,7 @@ impl Core {
             sessions: BTreeMap::new(),
             next_session: 0,
             by_index: BTreeMap::new(),
+            gate,
             requests: Vec::new(),
             next_ticket: 0,
             touched: BTreeSet::new(),

@@ -64,12 +64,23 @@ pub const SESSION_IDLE: Duration = Duration::from_secs(600);
 /// First and longest pause between tries of a handshake while channels wait (R-H9).
 pub const HANDSHAKE_RETRY: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(1));
+/// Longest pause between tries of a handshake for which no channel waits (R-H9).
+pub const HANDSHAKE_RETRY_IDLE: Duration = Duration::from_secs(90);
 /// Half-open handshakes kept by a responder, in all and per initiator (R-H6); the oldest goes.
 pub const HALF_OPEN_MAX: (usize, usize) = (1_024, 4);
+/// Half-open handshakes that came by one link (R-H6); the oldest of the link goes.
+pub const HALF_OPEN_PER_LINK: usize = 64;
 /// Life of a half-open handshake (R-H6).
 pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(10);
 /// Handshakes per second and burst accepted from one neighbour (R-H7); further ones are dropped.
 pub const HANDSHAKES_PER_SECOND: (u32, u32) = (20, 5);
+/// Handshakes per second, from all neighbours, beyond which an initiator must show a cookie first (R-H7).
+pub const HANDSHAKES_UNDER_LOAD: u32 = 50;
+/// How long an initiator keeps a cookie; the responder takes it for two to four minutes (R-H7).
+pub const COOKIE_LIFE: Duration = Duration::from_secs(120);
+/// Names of which something is remembered, such as the serial of a certificate; Hellos of further ones
+/// are dropped unless one can be forgotten (R-X1).
+pub const PEERS_MAX: usize = 16_384;
 /// Sessions with one peer (R-X2); further handshakes of that peer are dropped.
 pub const SESSIONS_PER_PEER: usize = 16;
 

@@ -318,6 +318,18 @@ impl Core {
         }
     }
 
+    /// Answers a message outside packets by the link on which it came.
+    pub(super) fn answer_signal(&mut self, number: LinkNumber, route: &Route, message: Vec<u8>) {
+        let back = Route {
+            to_location: route.from_location.clone(),
+            ..Route::neighbour(self.name().tag(), route.from)
+        };
+        if let Some(link) = self.links.get_mut(&number) {
+            link.send(Message::Signal(back, message));
+            self.hot.insert(number);
+        }
+    }
+
     /// Says goodbye on every link, before the node stops.
     pub fn leave(&mut self) {
         for (number, link) in &mut self.links {

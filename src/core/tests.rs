@@ -1,3 +1,5 @@
+mod cookies;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

@@ -370,13 +370,15 @@ fn a_cookie_is_good_for_its_origin_and_for_two_to_four_minutes() {
         .reply(&b.name(), &hello, b"link 1", random, minute(1))
         .unwrap();
     assert_eq!(reply.len(), COOKIE_REPLY_LEN);
-    assert!(!stamp(&mut hello, &reply, &a.name()));
+    assert!(Cookie::open(&hello, &reply, &a.name()).is_none());
     for place in 0..COOKIE_REPLY_LEN {
         let mut wrong = reply.clone();
         wrong[place] ^= 1;
-        assert!(!stamp(&mut hello, &wrong, &b.name()));
+        assert!(Cookie::open(&hello, &wrong, &b.name()).is_none());
     }
-    assert!(stamp(&mut hello, &reply, &b.name()));
+    let cookie = Cookie::open(&hello, &reply, &b.name()).unwrap();
+    assert!(!cookie.stamp(&mut hello[1..]));
+    assert!(cookie.stamp(&mut hello));
     assert!(read(&b, &hello).is_ok());
     assert!(cookies.accept(&hello, b"link 1", random, minute(1)));
     assert!(!cookies.accept(&hello, b"link 2", random, minute(1)));
