@@ -17,6 +17,7 @@ mod links;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod validity;
 mod view;
 
 pub use event::{ChannelKey, Event, LinkEnd, Ticket};
@@ -85,6 +86,8 @@ struct Peer {
     static_public: Option<[u8; 32]>,
     /// Highest certificate serial seen (R-H11).
     serial: Option<u64>,
+    /// When its newest certificate ends.
+    not_after: Option<Calendar>,
     /// Sessions, the newest last.
     sessions: Vec<u32>,
     attempt: Option<Attempt>,
@@ -111,6 +114,8 @@ pub struct Core {
     next_session: u32,
     by_index: BTreeMap<u64, u32>,
     gate: Gate,
+    /// When certificates were looked at last.
+    checked_at: Time,
     requests: Vec<Request>,
     next_ticket: u64,
     /// Sessions that may have something to say.
@@ -143,6 +148,7 @@ impl Core {
             next_session: 0,
             by_index: BTreeMap::new(),
             gate,
+            checked_at: Time::ZERO,
             requests: Vec::new(),
             next_ticket: 0,
             touched: BTreeSet::new(),
@@ -180,6 +186,7 @@ impl Core {
             .unwrap_or(Time::NEVER)
             .min(self.links_due_at())
             .min(self.half_open_due_at())
+            .min(self.recheck_due_at())
     }
 
     /// Does what is due.
@@ -198,6 +205,7 @@ impl Core {
             }
         }
         self.poll_handshakes(now);
+        self.poll_validity(now);
         self.poll_requests(now);
         self.settle(now);
     }
@@ -271,6 +279,7 @@ impl Core {
                 let pause = now.as_nanos().saturating_sub(since.as_nanos());
                 self.events
                     .push_back(Event::Resumed(number, peer, entry.session.reason(), pause));
+                self.check_validity(number, now);
                 self.poll_requests(now);
                 return;
             }
@@ -365,23 +374,7 @@ impl Core {
 
     /// Ends a session: goodbye to the peer, reset to every channel. False when there is none.
     pub fn kill_session(&mut self, number: u32, now: Time) -> bool {
-        let Some(entry) = self.sessions.get_mut(&number) else {
-            return false;
-        };
-        entry.session.close();
-        let ids: Vec<ChannelId> = entry.session.channels().map(|(id, _)| id).collect();
-        for id in ids {
-            self.events.push_back(Event::Reset(
-                ChannelKey {
-                    session: number,
-                    channel: id,
-                },
-                ResetCode::Killed,
-            ));
-        }
-        self.touched.insert(number);
-        self.settle(now);
-        true
+        self.end_session(number, ResetCode::Killed, now)
     }
 
     /// Resets a channel at both ends. False when there is none.

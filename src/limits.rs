@@ -78,6 +78,8 @@ pub const HANDSHAKES_PER_SECOND: (u32, u32) = (20, 5);
 pub const HANDSHAKES_UNDER_LOAD: u32 = 50;
 /// How long an initiator keeps a cookie; the responder takes it for two to four minutes (R-H7).
 pub const COOKIE_LIFE: Duration = Duration::from_secs(120);
+/// Pause between looks at the certificates of the peers of live sessions, and at grants (R-R11).
+pub const RECHECK: Duration = Duration::from_secs(60);
 /// Names of which something is remembered, such as the serial of a certificate; Hellos of further ones
 /// are dropped unless one can be forgotten (R-X1).
 pub const PEERS_MAX: usize = 16_384;
@@ -96,10 +98,21 @@ pub const LINK_DEAD: Duration = Duration::from_secs(3);
 pub const LINK_PING_IDLE: Duration = Duration::from_secs(20);
 /// Links of one node (R-O4).
 pub const LINKS_MAX: usize = 1_024;
+/// Links that may be replays, because no frame has opened on them yet; further ones are closed, and the
+/// neighbour dials again without knowledge of us.
+pub const LINKS_UNPROVED_MAX: usize = 64;
+/// First messages of known neighbours that are remembered, so that a replay gets no answer; the oldest is
+/// forgotten beyond.
+pub const LINK_FIRSTS_MAX: usize = 16_384;
+/// Names of neighbours of which static key and serial are remembered; any other is forgotten beyond.
+pub const LINK_KNOWN_MAX: usize = 16_384;
 /// Whole handshake of a link, from the first byte to the last (R-X5).
 pub const LINK_HANDSHAKE: Duration = Duration::from_secs(5);
 /// One try to dial a link, handshake included.
 pub const LINK_DIAL: Duration = Duration::from_secs(3);
+/// A known neighbour that has not answered for this long, or two round trips if those are longer, may have
+/// another key by now: it is dialled without knowledge beside.
+pub const LINK_KNOWN_PATIENCE: Duration = Duration::from_millis(250);
 /// Pause between tries to dial while channels wait.
 pub const REDIAL: Duration = Duration::from_secs(1);
 /// Longest pause between tries to dial while nothing waits.

@@ -112,6 +112,7 @@ pub async fn start(setup: Setup) -> Result<RunningNode, StartError> {
         starting.listeners.clone(),
         (setup.config_path, setup.read_config),
     ));
+    front_ends.spawn(Arc::clone(&handle).recheck());
     Ok(RunningNode {
         handle,
         own,

@@ -173,7 +173,9 @@ impl Core {
         match kind {
             Kind::HelloA => self.hello_a(link, route, message, now),
             Kind::HelloB => self.hello_b(message, now),
-            Kind::ReHello => self.re_hello(message, now),
+            Kind::ReHello => {
+                self.re_hello(message, now);
+            }
             Kind::Cookie => self.cookie(message, now),
             Kind::Data => {}
         }
@@ -197,18 +199,18 @@ impl Core {
         }
     }
 
-    fn re_hello(&mut self, message: &[u8], now: Time) {
+    /// Takes a Re-Hello; tells which session it names, whether it opened or not.
+    pub(super) fn re_hello(&mut self, message: &[u8], now: Time) -> Option<u32> {
         let mut reader = Reader::new(message);
-        let (Ok(_), Ok(index)) = (reader.u8(), reader.u64()) else {
-            return;
-        };
-        let Some(number) = self.by_index.get(&index).copied() else {
-            return;
-        };
-        if let Some(entry) = self.sessions.get_mut(&number) {
-            entry.session.handle_re_hello(reader.rest(), now);
-            self.touched.insert(number);
+        let (kind, index) = (reader.u8().ok()?, reader.u64().ok()?);
+        if kind != Kind::ReHello.code() {
+            return None;
         }
+        let number = *self.by_index.get(&index)?;
+        let entry = self.sessions.get_mut(&number)?;
+        entry.session.handle_re_hello(reader.rest(), now);
+        self.touched.insert(number);
+        Some(number)
     }
 
     /// What the gate in front of the handshakes has done.
@@ -275,7 +277,7 @@ impl Core {
         if let Some(attempt) = &mut known.attempt {
             attempt.give_way(now);
         }
-        known.serial = Some(received.certificate().certificate().terms.serial);
+        self.note_certificate(received.certificate());
         let asked_known = received.asked().map(|asked| {
             self.sessions
                 .values()
@@ -352,8 +354,8 @@ impl Core {
         let Ok(established) = state.finish(message, calendar, known.serial) else {
             return;
         };
-        known.serial = Some(established.certificate.certificate().terms.serial);
         let asked = known.attempt.take().and_then(|attempt| attempt.asked);
+        self.note_certificate(&established.certificate);
         let (boot, answer) = (established.peer_boot_id, established.asked_known);
         let number = self.insert_session(&established, boot, now);
         if !asked.is_some_and(|asked| self.state_checked(asked, answer, number)) {

@@ -282,7 +282,7 @@ fn a_certificate_for_another_key_than_the_one_used_is_refused() {
         .initiator(Some(&b.static_key().public()), random)
         .unwrap();
     let payload = PayloadA {
-        certificate: *a.certificate(),
+        certificate: a.certificate(),
         index: 1,
         half: [0; 16],
         port: 0,
@@ -327,7 +327,7 @@ fn a_low_order_static_or_oneself_is_no_peer() {
 fn payloads_read_back_and_unknown_suites_are_left_out() {
     let a = party(1);
     let mut payload = PayloadA {
-        certificate: *a.certificate(),
+        certificate: a.certificate(),
         index: u64::MAX,
         half: [1; 16],
         port: 1,
@@ -345,7 +345,7 @@ fn payloads_read_back_and_unknown_suites_are_left_out() {
     assert_eq!(PayloadA::decode(&bytes), Err(DecodeError::Invalid("asked")));
     for known in [None, Some(false), Some(true)] {
         let payload = PayloadB {
-            certificate: *a.certificate(),
+            certificate: a.certificate(),
             index: 3,
             half: [1; 16],
             port: 1,
