@@ -10,14 +10,18 @@
 //! and the requests for channels that wait for a path.
 
 mod event;
+mod gate;
+mod half_open;
 mod handshakes;
 mod links;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod validity;
 mod view;
 
 pub use event::{ChannelKey, Event, LinkEnd, Ticket};
+pub use gate::GateStats;
 pub use links::Joined;
 pub use view::{ChannelView, LinkView, SessionState, SessionView};
 
@@ -27,13 +31,15 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::cloak::neighbours::{Link as LinkNumber, Neighbours};
-use crate::core::handshakes::{Attempt, Bucket};
+use crate::core::gate::{Bucket, Gate, Meter};
+use crate::core::handshakes::Attempt;
 use crate::core::links::Link;
 use crate::core::requests::Request;
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::session::{EndReason, Event as SessionEvent, LinkEvent, Options, ResetCode, Session};
+use crate::ssm::handshake::Cookie;
 use crate::ssm::suite::Suite;
 use crate::time::{Calendar, Time};
 use crate::wire::failure::OpenFailure;
@@ -68,6 +74,8 @@ struct Entry {
     made_at: Time,
     /// It came of asking for the state of another session, which still exists: no channels for it.
     spare: bool,
+    /// The link by which the Hello came that made it.
+    ingress: Option<LinkNumber>,
 }
 
 /// What is known of a peer.
@@ -77,10 +85,16 @@ struct Peer {
     static_public: Option<[u8; 32]>,
     /// Highest certificate serial seen (R-H11).
     serial: Option<u64>,
+    /// When its newest certificate ends.
+    not_after: Option<Calendar>,
     /// Sessions, the newest last.
     sessions: Vec<u32>,
     attempt: Option<Attempt>,
+    /// What a loaded peer wants to see with our next Hello, and since when we have it.
+    cookie: Option<(Cookie, Time)>,
+    /// Handshakes that it may cause as a neighbour, and Hellos that came from it as one.
     bucket: Bucket,
+    arrivals: Meter,
 }
 
 /// One node without its sockets.
@@ -98,6 +112,9 @@ pub struct Core {
     sessions: BTreeMap<u32, Entry>,
     next_session: u32,
     by_index: BTreeMap<u64, u32>,
+    gate: Gate,
+    /// When certificates were looked at last.
+    checked_at: Time,
     requests: Vec<Request>,
     next_ticket: u64,
     /// Channels that were opened and had no answer then, with the time to look at them; by time.
@@ -113,8 +130,14 @@ pub struct Core {
 
 impl Core {
     /// A node without links. `epoch` is the calendar time at [`Time::ZERO`].
-    pub fn new(me: Arc<LocalParty>, settings: Settings, random: Random, epoch: Calendar) -> Self {
+    pub fn new(
+        me: Arc<LocalParty>,
+        settings: Settings,
+        mut random: Random,
+        epoch: Calendar,
+    ) -> Self {
         let neighbours = Neighbours::new(me.name());
+        let gate = Gate::new(&mut random);
         Self {
             me,
             settings,
@@ -127,6 +150,8 @@ impl Core {
             sessions: BTreeMap::new(),
             next_session: 0,
             by_index: BTreeMap::new(),
+            gate,
+            checked_at: Time::ZERO,
             requests: Vec::new(),
             next_ticket: 0,
             opening: VecDeque::new(),
@@ -178,6 +203,7 @@ impl Core {
             .unwrap_or(Time::NEVER)
             .min(self.links_due_at())
             .min(self.half_open_due_at())
+            .min(self.recheck_due_at())
     }
 
     /// Does what is due.
@@ -196,6 +222,7 @@ impl Core {
             }
         }
         self.poll_handshakes(now);
+        self.poll_validity(now);
         self.poll_requests(now);
         self.poll_opening(now);
         self.settle(now);
@@ -289,6 +316,7 @@ impl Core {
             }
             SessionEvent::Resumed => {
                 self.events.push_back(Event::Resumed(number, peer));
+                self.check_validity(number, now);
                 self.poll_requests(now);
                 return;
             }
@@ -392,23 +420,7 @@ impl Core {
 
     /// Ends a session: goodbye to the peer, reset to every channel. False when there is none.
     pub fn kill_session(&mut self, number: u32, now: Time) -> bool {
-        let Some(entry) = self.sessions.get_mut(&number) else {
-            return false;
-        };
-        entry.session.close();
-        let ids: Vec<ChannelId> = entry.session.channels().map(|(id, _)| id).collect();
-        for id in ids {
-            self.events.push_back(Event::Reset(
-                ChannelKey {
-                    session: number,
-                    channel: id,
-                },
-                ResetCode::Killed,
-            ));
-        }
-        self.touched.insert(number);
-        self.settle(now);
-        true
+        self.end_session(number, ResetCode::Killed, now)
     }
 
     /// Resets a channel at both ends. False when there is none.

@@ -7,7 +7,7 @@ mod connections;
 mod link;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -65,6 +65,10 @@ pub enum Command {
     /// A link's handshake is done. Its health is reported to whoever dialled it; when that one lets go
     /// of it the link ends, since another has taken its place.
     Link(Joined, std::net::TcpStream, Option<watch::Sender<Health>>),
+    /// A known neighbour has begun a link with one message, which carried this and may be a replay.
+    Asked(Joined, std::net::TcpStream, Vec<u8>),
+    /// What may ride in the first message of a link to this neighbour.
+    Early(Name, oneshot::Sender<Vec<u8>>),
     /// The forwarder has answered an incoming channel.
     Served(ChannelKey, Result<Served, OpenFailure>),
     /// The network may have changed: ask every link, end every pause.
@@ -75,6 +79,8 @@ pub enum Command {
     KillSession(u32, oneshot::Sender<bool>),
     /// Reset a channel.
     KillChannel(ChannelKey, ResetCode, oneshot::Sender<bool>),
+    /// These may not take part any more: their sessions and links end.
+    Expel(BTreeSet<Name>),
     /// Close everything and end the thread.
     Stop,
 }
@@ -294,7 +300,11 @@ impl Loop {
 
     fn command(self: &Rc<Self>, command: Command) -> std::ops::ControlFlow<()> {
         match command {
-            Command::Link(joined, stream, health) => self.link(joined, stream, health),
+            Command::Link(joined, stream, health) => self.link(joined, stream, health, None),
+            Command::Asked(joined, stream, early) => self.link(joined, stream, None, Some(early)),
+            Command::Early(peer, reply) => {
+                let _gone = reply.send(self.shell.with(|core, now| core.early(peer, now)));
+            }
             Command::Served(key, result) => self.served(key, result),
             Command::NetworkChanged => self.network_changed(),
             Command::View(reply) => {
@@ -315,6 +325,21 @@ impl Loop {
                     self.shell
                         .with(|core, now| core.kill_channel(key, code, now)),
                 );
+            }
+            Command::Expel(names) => {
+                let links = self.shell.with(|core, now| core.expel(&names, now));
+                let own = Rc::clone(self);
+                tokio::task::spawn_local(async move {
+                    // The goodbye leaves first; who does not heed it is cut off.
+                    tokio::time::sleep(DRAIN).await;
+                    for link in links {
+                        own.end_link(
+                            link,
+                            "its node may not link any more",
+                            Reason::CarrierClosed,
+                        );
+                    }
+                });
             }
             Command::Stop => return std::ops::ControlFlow::Break(()),
         }

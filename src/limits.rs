@@ -79,12 +79,25 @@ pub const SESSION_IDLE: Duration = Duration::from_secs(600);
 /// First and longest pause between tries of a handshake while channels wait (R-H9).
 pub const HANDSHAKE_RETRY: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(1));
+/// Longest pause between tries of a handshake for which no channel waits (R-H9).
+pub const HANDSHAKE_RETRY_IDLE: Duration = Duration::from_secs(90);
 /// Half-open handshakes kept by a responder, in all and per initiator (R-H6); the oldest goes.
 pub const HALF_OPEN_MAX: (usize, usize) = (1_024, 4);
+/// Half-open handshakes that came by one link (R-H6); the oldest of the link goes.
+pub const HALF_OPEN_PER_LINK: usize = 64;
 /// Life of a half-open handshake (R-H6).
 pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(10);
 /// Handshakes per second and burst accepted from one neighbour (R-H7); further ones are dropped.
 pub const HANDSHAKES_PER_SECOND: (u32, u32) = (20, 5);
+/// Handshakes per second, from all neighbours, beyond which an initiator must show a cookie first (R-H7).
+pub const HANDSHAKES_UNDER_LOAD: u32 = 50;
+/// How long an initiator keeps a cookie; the responder takes it for two to four minutes (R-H7).
+pub const COOKIE_LIFE: Duration = Duration::from_secs(120);
+/// Pause between looks at the certificates of the peers of live sessions, and at grants (R-R11).
+pub const RECHECK: Duration = Duration::from_secs(60);
+/// Names of which something is remembered, such as the serial of a certificate; Hellos of further ones
+/// are dropped unless one can be forgotten (R-X1).
+pub const PEERS_MAX: usize = 16_384;
 /// Sessions with one peer (R-X2); further handshakes of that peer are dropped.
 pub const SESSIONS_PER_PEER: usize = 16;
 
@@ -100,10 +113,21 @@ pub const LINK_DEAD: Duration = Duration::from_secs(3);
 pub const LINK_PING_IDLE: Duration = Duration::from_secs(20);
 /// Links of one node (R-O4).
 pub const LINKS_MAX: usize = 1_024;
+/// Links that may be replays, because no frame has opened on them yet; further ones are closed, and the
+/// neighbour dials again without knowledge of us.
+pub const LINKS_UNPROVED_MAX: usize = 64;
+/// First messages of known neighbours that are remembered, so that a replay gets no answer; the oldest is
+/// forgotten beyond.
+pub const LINK_FIRSTS_MAX: usize = 16_384;
+/// Names of neighbours of which static key and serial are remembered; any other is forgotten beyond.
+pub const LINK_KNOWN_MAX: usize = 16_384;
 /// Whole handshake of a link, from the first byte to the last (R-X5).
 pub const LINK_HANDSHAKE: Duration = Duration::from_secs(5);
 /// One try to dial a link, handshake included.
 pub const LINK_DIAL: Duration = Duration::from_secs(3);
+/// A known neighbour that has not answered for this long, or two round trips if those are longer, may have
+/// another key by now: it is dialled without knowledge beside.
+pub const LINK_KNOWN_PATIENCE: Duration = Duration::from_millis(250);
 /// Pause between tries to dial while channels wait.
 pub const REDIAL: Duration = Duration::from_secs(1);
 /// Longest pause between tries to dial while nothing waits.
@@ -112,6 +136,8 @@ pub const REDIAL_MAX: Duration = Duration::from_secs(60);
 pub const LINK_OVERLAP: Duration = Duration::from_secs(5);
 /// Tries per endpoint under way at once.
 pub const DIALS_AT_ONCE: usize = 2;
+/// Connections that may wait in the kernel to be accepted; further ones try again after a second.
+pub const ACCEPT_QUEUE: u32 = 4_096;
 /// Inbound link handshakes under way at once, strangers included; the oldest goes when another comes.
 pub const LINK_GREETINGS_MAX: usize = 256;
 /// Least and most descriptors kept back for links, control and resolving; an eighth of the process's

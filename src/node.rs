@@ -7,6 +7,7 @@ mod part;
 mod routing;
 mod service;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::acl::Acl;
 use crate::config::Config;
 use crate::forwarder::OwnListeners;
 use crate::name::{Identity, Name};
+use crate::net::accept::listen;
 use crate::net::tasks::Tasks;
 use crate::node::part::{Links, Part, PartSetup, Policy};
 use crate::node::routing::Routing;
@@ -97,14 +99,13 @@ pub async fn start(setup: Setup) -> Result<RunningNode, StartError> {
     };
     starting.endpoints = endpoints(&starting.config);
     let embedded = match setup.embedded {
-        Some(identity) => starting.embedded(identity, own_name).await?,
+        Some(identity) => starting.embedded(identity, own_name)?,
         None => None,
     };
     let own = starting
-        .own(setup.identity, embedded_name, setup.state_dir)
-        .await?;
+        .own(setup.identity, embedded_name, setup.state_dir)?;
     let front_ends = Tasks::new(tokio::runtime::Handle::current());
-    starting.front_ends(&own, &front_ends).await?;
+    starting.front_ends(&own, &front_ends)?;
     let handle = Arc::new(Handle::new(
         starting.routing,
         own.control(),
@@ -112,6 +113,7 @@ pub async fn start(setup: Setup) -> Result<RunningNode, StartError> {
         starting.listeners.clone(),
         (setup.config_path, setup.read_config),
     ));
+    front_ends.spawn(Arc::clone(&handle).recheck());
     Ok(RunningNode {
         handle,
         own,
@@ -133,7 +135,7 @@ struct Starting {
 
 impl Starting {
     /// The embedded node: its link is on a loopback port of its own, for the outer node only.
-    async fn embedded(
+    fn embedded(
         &mut self,
         identity: Identity,
         outer: Name,
@@ -142,7 +144,7 @@ impl Starting {
             return Ok(None);
         };
         let pinned = Some(identity.name());
-        let loopback = self.listen("embedded", "127.0.0.1:0").await?;
+        let loopback = self.listen("embedded", (Ipv4Addr::LOCALHOST, 0).into())?;
         let address = loopback
             .local_addr()
             .map_or_else(|_| String::new(), |a| a.to_string());
@@ -156,7 +158,7 @@ impl Starting {
     }
 
     /// The node's own part, which dials the embedded one too.
-    async fn own(
+    fn own(
         &mut self,
         identity: Identity,
         embedded: Option<Name>,
@@ -165,7 +167,7 @@ impl Starting {
         let mut listeners = Vec::new();
         let config = Arc::clone(&self.config);
         for address in &config.link.listen {
-            listeners.push(self.listen("link", &address.to_string()).await?);
+            listeners.push(self.listen("link", *address)?);
         }
         let endpoints = std::mem::take(&mut self.endpoints);
         let policy = Policy::of(&config, self.network_key.is_some(), embedded);
@@ -197,7 +199,7 @@ impl Starting {
         })
     }
 
-    async fn front_ends(&mut self, own: &Part, tasks: &Tasks) -> Result<(), StartError> {
+    fn front_ends(&mut self, own: &Part, tasks: &Tasks) -> Result<(), StartError> {
         let config = Arc::clone(&self.config);
         let users = (!config.proxy.users.is_empty()).then(|| {
             let users = config.proxy.users.iter();
@@ -207,11 +209,11 @@ impl Starting {
         let gate = own.inlets().connections.clone();
         let front_end = Arc::new(FrontEnd::new(router, users, gate.clone()));
         for address in &config.proxy.listen {
-            let listener = self.listen("proxy", &address.to_string()).await?;
+            let listener = self.listen("proxy", *address)?;
             tasks.spawn(Arc::clone(&front_end).serve(listener, tasks.stopping()));
         }
         for (index, forward) in config.forwards.iter().enumerate() {
-            let listener = self.listen("forward", &forward.listen.to_string()).await?;
+            let listener = self.listen("forward", forward.listen)?;
             let routing = Arc::clone(&self.routing);
             let via = move || routing.forward(index);
             let target = forward.target.clone();
@@ -227,17 +229,17 @@ impl Starting {
     }
 
     /// Opens a listener and notes it for status and for the forwarder, which never dials it.
-    async fn listen(
+    fn listen(
         &mut self,
         table: &'static str,
-        address: &str,
+        address: SocketAddr,
     ) -> Result<TcpListener, StartError> {
         let failed = |error| StartError::Listen {
             table,
-            address: address.to_owned(),
+            address: address.to_string(),
             error,
         };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = listen(address).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         self.own_listeners.insert(bound);
         self.listeners.push(format!("{table} {bound}"));

@@ -4,6 +4,8 @@
 //! configured endpoint, [`greeter`] accepts. Finished links go to the engine.
 
 pub mod dialer;
+mod firsts;
 pub mod greeter;
 pub mod join;
 mod options;
+pub mod report;

@@ -12,6 +12,7 @@ pub mod epoch;
 pub mod established;
 pub mod handshake;
 pub mod key_set;
+pub mod ledger;
 pub mod noise;
 pub mod replay;
 pub mod schedule;

@@ -8,10 +8,10 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use rustix::process::Signal;
@@ -308,6 +308,130 @@ fn a_reload_ends_what_is_no_longer_granted() {
     let error = open.read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(socks(pair.proxy(), &v4(port)).map(drop), Err(2));
+}
+
+#[test]
+fn a_reload_that_takes_a_name_out_ends_its_links_and_a_missing_link_says_why() {
+    let mut pair = Pair::new();
+    let port = serve(echo);
+    let mut open = pair.connect(port);
+    open.write_all(b"x").unwrap();
+    open.read_exact(&mut [0; 1]).unwrap();
+    let up = pair.client.status()["links"][0].clone();
+    assert_eq!(
+        (up["state"].as_str(), up["error"].is_null()),
+        (Some("up"), true)
+    );
+    let file = pair.gateway.folder.join("proxy.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    let (client, gateway) = (pair.client.status(), pair.gateway.status());
+    let (client, gateway) = (client["name"].as_str(), gateway["name"].as_str());
+    fs::write(&file, config.replace(client.unwrap(), gateway.unwrap())).unwrap();
+    pair.gateway.signal(Signal::HUP);
+    let error = open.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    wait_until("no link is left", || {
+        pair.gateway.status()["links"].as_array().map(Vec::len) == Some(0)
+    });
+    // Let in again, it comes back by itself.
+    fs::write(&file, config).unwrap();
+    pair.gateway.signal(Signal::HUP);
+    wait_until("the link is back", || {
+        pair.client.status()["links"][0]["state"] == "up"
+    });
+    exchange(pair.connect(port), 3, 10_000);
+
+    pair.gateway.child.kill().unwrap();
+    wait_until("the client sees why it has no link", || {
+        let link = pair.client.status()["links"][0].clone();
+        link["state"] == "dialling" && link["error"].is_string() && link["error_age"].is_f64()
+    });
+}
+
+/// Stands between a node and its neighbour, tells how long the first message of each link is, and can cut
+/// them all.
+struct Relay {
+    address: SocketAddr,
+    firsts: mpsc::Receiver<u16>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Relay {
+    fn to(link: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, firsts) = mpsc::channel();
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&open);
+        thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let far = TcpStream::connect(link).unwrap();
+                all.lock().unwrap().push(near.try_clone().unwrap());
+                let (tell, [mut from, mut to]) = (tell.clone(), [&near, &far].map(copy_of));
+                thread::spawn(move || {
+                    let mut length = [0; 2];
+                    if from.read_exact(&mut length).is_ok() {
+                        // The test may have ended.
+                        let _gone = tell.send(u16::from_be_bytes(length));
+                        let _cut = to.write_all(&length);
+                        let _cut = io::copy(&mut from, &mut to);
+                    }
+                    let _cut = to.shutdown(Shutdown::Both);
+                });
+                thread::spawn(move || {
+                    let _cut = io::copy(&mut &far, &mut &near);
+                    let _cut = near.shutdown(Shutdown::Both);
+                });
+            }
+        });
+        Self {
+            address,
+            firsts,
+            open,
+        }
+    }
+
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            // It may have ended by itself.
+            let _ended = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn copy_of(stream: &TcpStream) -> TcpStream {
+    stream.try_clone().unwrap()
+}
+
+#[test]
+fn a_known_neighbour_is_dialled_by_its_key_and_the_session_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (near, far) = (folder.path().join("client"), folder.path().join("gateway"));
+    let (client, gateway) = (keygen(&near), keygen(&far));
+    let node = Node::start(&far, &gateway_config(&client, 0, GRANTS), &[]);
+    let relay = Relay::to(node.address("link"));
+    let config = client_config(&gateway, relay.address, "");
+    let client = Node::start(&near, &config, &[]);
+    let port = serve(echo);
+    let mut stream = socks(client.address("proxy"), &v4(port)).unwrap();
+    let mut echoed = |text: &[u8]| {
+        stream.write_all(text).unwrap();
+        let mut back = vec![0; text.len()];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(back, text);
+    };
+    echoed(b"before");
+    // Lengths of the first messages of XX and IK: docs/PROTOCOL.md, section 3.
+    assert_eq!(relay.firsts.recv_timeout(DEADLINE), Ok(288));
+    for _ in 0..3 {
+        relay.cut();
+        echoed(b"after a cut");
+        // A second dial of the same kind may have begun before the first was answered.
+        while relay.firsts.recv_timeout(DEADLINE).unwrap() != 800 {}
+    }
+    let session = &client.status()["sessions"][0];
+    assert_eq!(session["handshakes"], 1);
+    assert!(session["resumes"].as_u64() >= Some(3));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use muses::limits::{ACK_DELAY, ACK_EVERY, PACKET_PLAIN_MAX};
 use muses::name::Identity;
 use muses::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
 use muses::random::Random;
-use muses::session::Options;
+use muses::session::{KeyUse, Options};
 use muses::srm::acks::AckPolicy;
 use muses::srm::budget::Budget;
 use muses::ssm::suite::Suite;
@@ -82,6 +82,7 @@ fn node(party: &Arc<LocalParty>, number: u64, suite: Suite) -> Node {
             budget: Budget::new(512 << 20),
             max_suspend: None,
             max_j: None,
+            key_use: KeyUse::default(),
         },
         open_timeout: Duration::from_secs(30),
         psk: Zeroizing::new([0; 32]),

@@ -131,7 +131,10 @@ fn link(l: &LinkStatus) -> Vec<String> {
         l.direction.clone(),
         l.state.clone(),
         age(l.since_s),
-        l.error.clone().unwrap_or_default(),
+        match (&l.error, l.error_age_s) {
+            (Some(error), Some(since)) => format!("{error} ({} ago)", age(since)),
+            (error, _) => error.clone().unwrap_or_default(),
+        },
     ]
 }
 

@@ -96,6 +96,9 @@ pub struct LinkStatus {
     pub last_answer_ms: Option<u64>,
     /// The last error, if the link is not up.
     pub error: Option<String>,
+    /// Seconds since that error; `error_age` in JSON.
+    #[serde(rename = "error_age")]
+    pub error_age_s: Option<f64>,
 }
 
 /// Memory under the budget.

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use crate::cloak::neighbours::Link as LinkNumber;
 use crate::core::event::Event;
+use crate::core::gate::{Answer, GateStats};
 use crate::core::{Core, Entry};
-use crate::limits::{
-    HALF_OPEN_LIFE, HALF_OPEN_MAX, HANDSHAKE_RETRY, HANDSHAKES_PER_SECOND, SESSIONS_PER_PEER,
-};
+use crate::limits::{COOKIE_LIFE, HANDSHAKE_RETRY, HANDSHAKE_RETRY_IDLE, HANDSHAKES_PER_SECOND};
 use crate::name::Name;
 use crate::name::certificate::PeerKeys;
 use crate::session::{EndReason, Session};
 use crate::ssm::established::Established;
-use crate::ssm::handshake::{Choice, Initiator, Offer, Received, Responder};
+use crate::ssm::handshake::{Choice, Cookie, Initiator, Offer, Received, Responder};
 use crate::ssm::suite::choose_suite;
 use crate::time::Time;
 use crate::wire::codec::Reader;
@@ -26,11 +25,35 @@ pub(super) struct Attempt {
     /// The session whose state the peer shall confirm (R-R10).
     asked: Option<u32>,
     index: u64,
+    /// The Hello that is out.
+    hello: Vec<u8>,
+    /// It has been sent once more, with a cookie.
+    stamped: bool,
     pause: Duration,
     due_at: Time,
 }
 
 impl Attempt {
+    const fn new(asked: Option<u32>, due_at: Time) -> Self {
+        Self {
+            state: None,
+            asked,
+            index: 0,
+            hello: Vec::new(),
+            stamped: false,
+            pause: HANDSHAKE_RETRY.0,
+            due_at,
+        }
+    }
+
+    /// The peer has begun as well, and its attempt goes first; ours goes on unless that one is
+    /// confirmed within a retry, since it may be a replay (R-H6).
+    fn give_way(&mut self, now: Time) {
+        self.state = None;
+        self.hello.clear();
+        self.due_at = now + HANDSHAKE_RETRY.1;
+    }
+
     /// When the next try goes out.
     pub(super) const fn due_at(&self) -> Time {
         self.due_at
@@ -40,27 +63,6 @@ impl Attempt {
     pub(super) const fn hurry(&mut self, now: Time) {
         self.due_at = now;
         self.pause = HANDSHAKE_RETRY.0;
-    }
-}
-
-/// Tokens for handshakes of one neighbour (R-H7).
-#[derive(Debug, Default)]
-pub(super) struct Bucket {
-    spent: f64,
-    at: Time,
-}
-
-impl Bucket {
-    fn pass(&mut self, now: Time) -> bool {
-        let (rate, burst) = HANDSHAKES_PER_SECOND;
-        let back = now.since(self.at).as_secs_f64() * f64::from(rate);
-        self.spent = (self.spent - back).max(0.0);
-        self.at = now;
-        let pass = self.spent + 1.0 <= f64::from(burst);
-        if pass {
-            self.spent += 1.0;
-        }
-        pass
     }
 }
 
@@ -75,14 +77,11 @@ impl Core {
             }
             return;
         }
-        known.attempt = Some(Attempt {
-            state: None,
-            asked,
-            index: 0,
-            pause: HANDSHAKE_RETRY.0,
-            due_at: now,
-        });
-        self.try_handshake(peer, now);
+        let due_at = self.turn(peer, now);
+        self.peers.entry(peer).or_default().attempt = Some(Attempt::new(asked, due_at));
+        if due_at <= now {
+            self.try_handshake(peer, now);
+        }
     }
 
     /// Asks the peer of a session whether it still has its state (rule 19 of `resume.md`).
@@ -123,6 +122,11 @@ impl Core {
 
     /// Sends a Hello with fresh ephemerals (R-H9).
     fn try_handshake(&mut self, peer: Name, now: Time) {
+        let longest = if self.is_wanted(peer) {
+            HANDSHAKE_RETRY.1
+        } else {
+            HANDSHAKE_RETRY_IDLE
+        };
         let Some(known) = self.peers.get_mut(&peer) else {
             return;
         };
@@ -143,11 +147,18 @@ impl Core {
         };
         let jitter = Duration::from_millis(self.random.below(50));
         attempt.due_at = now + attempt.pause + jitter;
-        attempt.pause = (attempt.pause * 2).min(HANDSHAKE_RETRY.1);
+        attempt.pause = (attempt.pause * 2).min(longest);
         attempt.index = index;
         match Initiator::start(&self.me, keys, &self.settings.psk, offer, &mut self.random) {
-            Ok((state, hello)) => {
+            Ok((state, mut hello)) => {
                 attempt.state = Some(state);
+                attempt.stamped = false;
+                if let Some((cookie, at)) = &known.cookie
+                    && now.since(*at) < COOKIE_LIFE
+                {
+                    cookie.stamp(&mut hello);
+                }
+                attempt.hello.clone_from(&hello);
                 self.send_signal(peer, &hello, false);
             }
             Err(_) => attempt.state = None,
@@ -162,34 +173,91 @@ impl Core {
         match kind {
             Kind::HelloA => self.hello_a(link, route, message, now),
             Kind::HelloB => self.hello_b(message, now),
-            Kind::ReHello => self.re_hello(message, now),
-            Kind::Data | Kind::Cookie => {}
+            Kind::ReHello => {
+                self.re_hello(message, now);
+            }
+            Kind::Cookie => self.cookie(message, now),
+            Kind::Data => {}
         }
     }
 
-    fn re_hello(&mut self, message: &[u8], now: Time) {
+    /// A loaded responder wants to see a cookie: the Hello that is out goes once more, with it.
+    fn cookie(&mut self, message: &[u8], now: Time) {
+        let found = self.peers.iter_mut().find_map(|(name, known)| {
+            let attempt = known.attempt.as_mut()?;
+            // Once per Hello: whoever answers with cookies only does not make us send without end.
+            if attempt.state.is_none() || attempt.stamped {
+                return None;
+            }
+            let cookie = Cookie::open(&attempt.hello, message, name)?;
+            attempt.stamped = cookie.stamp(&mut attempt.hello);
+            known.cookie = Some((cookie, now));
+            Some((*name, attempt.hello.clone()))
+        });
+        if let Some((peer, hello)) = found {
+            self.send_signal(peer, &hello, false);
+        }
+    }
+
+    /// Takes a Re-Hello; tells which session it names, whether it opened or not.
+    pub(super) fn re_hello(&mut self, message: &[u8], now: Time) -> Option<u32> {
         let mut reader = Reader::new(message);
-        let (Ok(_), Ok(index)) = (reader.u8(), reader.u64()) else {
-            return;
+        let (kind, index) = (reader.u8().ok()?, reader.u64().ok()?);
+        if kind != Kind::ReHello.code() {
+            return None;
+        }
+        let number = *self.by_index.get(&index)?;
+        let entry = self.sessions.get_mut(&number)?;
+        entry.session.handle_re_hello(reader.rest(), now);
+        self.touched.insert(number);
+        Some(number)
+    }
+
+    /// What the gate in front of the handshakes has done.
+    pub const fn gate_stats(&self) -> GateStats {
+        self.gate.stats
+    }
+
+    /// Whether a Hello may cost public-key work now; answers it with a cookie if it must show one
+    /// first. One whose first MAC does not fit gets nothing (R-H7).
+    fn passes_gate(&mut self, link: LinkNumber, route: &Route, message: &[u8], now: Time) -> bool {
+        let Some(neighbour) = self.links.get(&link).map(|link| link.peer) else {
+            return false;
         };
-        let Some(number) = self.by_index.get(&index).copied() else {
-            return;
+        let responder = Responder::new(&self.me, &self.settings.psk);
+        if responder.check(message).is_err() {
+            return false;
+        }
+        let crowded = self.is_crowded();
+        let Some(known) = self.peers.get_mut(&neighbour) else {
+            return false;
         };
-        if let Some(entry) = self.sessions.get_mut(&number) {
-            entry.session.handle_re_hello(reader.rest(), now);
-            self.touched.insert(number);
+        let loaded = known.arrivals.hit(HANDSHAKES_PER_SECOND, now) || crowded;
+        let origin = (link, route);
+        let name = self.me.name();
+        let answer = self
+            .gate
+            .judge(&name, message, origin, loaded, &mut self.random, now);
+        match answer {
+            Answer::Cookie(cookie) => {
+                self.answer_signal(link, route, cookie);
+                false
+            }
+            Answer::Read => {
+                let passes = known.bucket.pass(now);
+                let stats = &mut self.gate.stats;
+                *(if passes {
+                    &mut stats.hellos_read
+                } else {
+                    &mut stats.over_rate
+                }) += 1;
+                passes
+            }
         }
     }
 
     fn hello_a(&mut self, link: LinkNumber, route: &Route, message: &[u8], now: Time) {
-        let Some(neighbour) = self.links.get(&link).map(|link| link.peer) else {
-            return;
-        };
-        let passes = self
-            .peers
-            .get_mut(&neighbour)
-            .is_some_and(|known| known.bucket.pass(now));
-        if !passes {
+        if !self.passes_gate(link, route, message, now) {
             return;
         }
         let calendar = self.calendar(now);
@@ -202,9 +270,14 @@ impl Core {
         {
             return;
         }
+        if !self.room_for_peer(&peer) {
+            return;
+        }
         let known = self.peers.entry(peer).or_default();
-        known.attempt = None;
-        known.serial = Some(received.certificate().certificate().terms.serial);
+        if let Some(attempt) = &mut known.attempt {
+            attempt.give_way(now);
+        }
+        self.note_certificate(received.certificate());
         let asked_known = received.asked().map(|asked| {
             self.sessions
                 .values()
@@ -213,7 +286,7 @@ impl Core {
         let Some(suite) = choose_suite(received.suites(), &self.settings.suites) else {
             return;
         };
-        if !self.room_for_half_open(peer, now) {
+        if !self.room_for_half_open(peer, link, now) {
             return;
         }
         let choice = Choice {
@@ -234,6 +307,7 @@ impl Core {
         let number = self.insert_session(&established, boot, now);
         if let Some(entry) = self.sessions.get_mut(&number) {
             entry.spare = asked_known == Some(true);
+            entry.ingress = Some(link);
         }
         self.send_signal(peer, &hello, false);
     }
@@ -280,8 +354,8 @@ impl Core {
         let Ok(established) = state.finish(message, calendar, known.serial) else {
             return;
         };
-        known.serial = Some(established.certificate.certificate().terms.serial);
         let asked = known.attempt.take().and_then(|attempt| attempt.asked);
+        self.note_certificate(&established.certificate);
         let (boot, answer) = (established.peer_boot_id, established.asked_known);
         let number = self.insert_session(&established, boot, now);
         if !asked.is_some_and(|asked| self.state_checked(asked, answer, number)) {
@@ -326,6 +400,7 @@ impl Core {
             handshakes: 1,
             made_at: now,
             spare: false,
+            ingress: None,
         };
         self.sessions.insert(number, entry);
         self.peers.entry(peer).or_default().sessions.push(number);
@@ -335,54 +410,11 @@ impl Core {
 
     /// A session can carry channels.
     pub(super) fn confirmed(&mut self, number: u32, peer: Name, now: Time) {
+        // Ours that gave way is not needed any more, unless it asks for another session's state.
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.attempt.take_if(|attempt| attempt.asked.is_none());
+        }
         self.events.push_back(Event::SessionUp(number, peer));
         self.poll_requests(now);
-    }
-
-    /// Whether another half-open session fits; makes room by dropping the oldest of its class (R-H6).
-    fn room_for_half_open(&mut self, peer: Name, now: Time) -> bool {
-        self.drop_half_open(now);
-        let count = self
-            .peers
-            .get(&peer)
-            .map_or(0, |known| known.sessions.len());
-        let half_open = |entry: &&Entry| !entry.session.is_confirmed();
-        let all = self.sessions.values().filter(half_open).count();
-        let mine: Vec<u32> = self
-            .sessions
-            .iter()
-            .filter(|(_, entry)| !entry.session.is_confirmed() && entry.session.peer() == peer)
-            .map(|(number, _)| *number)
-            .collect();
-        if mine.len() >= HALF_OPEN_MAX.1 {
-            if let Some(oldest) = mine.first() {
-                self.forget_session(*oldest);
-            }
-            return true;
-        }
-        all < HALF_OPEN_MAX.0 && count < SESSIONS_PER_PEER
-    }
-
-    fn drop_half_open(&mut self, now: Time) {
-        let old: Vec<u32> = self
-            .sessions
-            .iter()
-            .filter(|(_, entry)| {
-                !entry.session.is_confirmed() && now.since(entry.made_at) >= HALF_OPEN_LIFE
-            })
-            .map(|(number, _)| *number)
-            .collect();
-        for number in old {
-            self.forget_session(number);
-        }
-    }
-
-    pub(super) fn half_open_due_at(&self) -> Time {
-        self.sessions
-            .values()
-            .filter(|entry| !entry.session.is_confirmed())
-            .map(|entry| entry.made_at + HALF_OPEN_LIFE)
-            .min()
-            .unwrap_or(Time::NEVER)
     }
 }

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use crate::cloak::neighbours::{Hop, Link as LinkNumber};
 use crate::core::event::{ChannelKey, Event, LinkEnd};
 use crate::core::{Core, Deliver};
-use crate::limits::{FRAME_HEAD_MAX, LINKS_MAX};
+use crate::limits::{FRAME_HEAD_MAX, LINKS_MAX, LINKS_UNPROVED_MAX};
 use crate::link::frames::{FrameOpener, FrameSealer, OpenFrame};
+use crate::link::handshake::EARLY_MAX;
 use crate::link::liveness::{Due, Liveness};
 use crate::name::Name;
 use crate::session::{Arrived, Delivery, LinkEvent};
@@ -48,6 +49,8 @@ pub(super) struct Link {
     pub(super) endpoint: String,
     pub(super) since: Time,
     pub(super) life: Liveness,
+    /// The neighbour has shown that it is there: what opened the handshake may have been a replay.
+    pub(super) proved: bool,
     sealer: FrameSealer,
     opener: FrameOpener,
     outbox: VecDeque<Message>,
@@ -82,6 +85,27 @@ impl<D: Deliver> Delivery for Into<'_, D> {
 impl Core {
     /// A link is up: its handshake is done. `None` when there are too many links.
     pub fn link_up(&mut self, joined: Joined, now: Time) -> Option<LinkNumber> {
+        let number = self.insert_link(joined, now)?;
+        self.link_proved(number, now);
+        self.settle(now);
+        Some(number)
+    }
+
+    /// A link that a known neighbour began with one message, `early` inside, which may both be a replay:
+    /// it carries nothing but the answer to `early` until a frame opens on it. `None` when there are
+    /// too many links.
+    pub fn link_asked(&mut self, joined: Joined, early: &[u8], now: Time) -> Option<LinkNumber> {
+        let unproved = self.links.values().filter(|link| !link.proved).count();
+        if unproved >= LINKS_UNPROVED_MAX {
+            return None;
+        }
+        let number = self.insert_link(joined, now)?;
+        self.early_hello(number, early, now);
+        self.settle(now);
+        Some(number)
+    }
+
+    fn insert_link(&mut self, joined: Joined, now: Time) -> Option<LinkNumber> {
         if self.links.len() >= LINKS_MAX {
             return None;
         }
@@ -96,23 +120,94 @@ impl Core {
             dialled,
             endpoint,
         } = joined;
-        let link = Link {
+        let mut link = Link {
             peer,
             boot,
             dialled,
             endpoint,
             since: now,
             life: Liveness::new(now),
+            proved: false,
             sealer: FrameSealer::new(send_key),
             opener: FrameOpener::new(receive_key),
             outbox: VecDeque::new(),
         };
+        if dialled && let Due::Ping(id) = link.life.ask(now) {
+            // Shows the one that accepted that we are no replay.
+            link.send(Message::Ping(id));
+            self.hot.insert(number);
+        }
         self.links.insert(number, link);
-        self.neighbours.add(peer, number);
         self.peers.entry(peer).or_default().static_public = Some(static_public);
-        self.peer_reachable(peer, boot, now);
-        self.settle(now);
         Some(number)
+    }
+
+    /// The neighbour is there: the link carries its sessions from here on.
+    fn link_proved(&mut self, number: LinkNumber, now: Time) {
+        let Some(link) = self.links.get_mut(&number) else {
+            return;
+        };
+        link.proved = true;
+        let (peer, boot) = (link.peer, link.boot);
+        self.neighbours.add(peer, number);
+        self.peer_reachable(peer, boot, now);
+    }
+
+    /// Takes a Re-Hello that rode in the first message of a link, and answers by that link alone.
+    fn early_hello(&mut self, number: LinkNumber, early: &[u8], now: Time) {
+        let Some(peer) = self.links.get(&number).map(|link| link.peer) else {
+            return;
+        };
+        let Some(session) = self.re_hello(early, now) else {
+            return;
+        };
+        let route = Route::neighbour(self.name().tag(), peer.tag());
+        while let Some(signal) = self
+            .sessions
+            .get_mut(&session)
+            .and_then(|entry| entry.session.poll_signal())
+        {
+            if signal.to.is_none() {
+                self.send_signal(peer, &signal.message, true);
+            }
+            if let Some(link) = self.links.get_mut(&number) {
+                link.send(Message::Signal(route.clone(), signal.message));
+                self.hot.insert(number);
+            }
+        }
+    }
+
+    /// The Re-Hello that may ride in the first message of a link to `peer`: that of a session which
+    /// waits for it. Empty if none does.
+    pub fn early(&mut self, peer: Name, now: Time) -> Vec<u8> {
+        let sessions = self.peers.get(&peer).map(|known| known.sessions.clone());
+        let waits = |number: &u32| {
+            self.sessions.get(number).is_some_and(|entry| {
+                let session = &entry.session;
+                session.is_confirmed() && (session.is_suspended() || session.is_suspected())
+            })
+        };
+        let has_channels = |number: &u32| {
+            let entry = self.sessions.get(number);
+            entry.is_some_and(|entry| entry.session.channels().next().is_some())
+        };
+        let waiting = sessions.unwrap_or_default().into_iter().filter(waits);
+        let Some(number) = waiting.max_by_key(has_channels) else {
+            return Vec::new();
+        };
+        let Some(entry) = self.sessions.get_mut(&number) else {
+            return Vec::new();
+        };
+        entry.session.link_event(LinkEvent::Up, now);
+        let mut early = Vec::new();
+        while let Some(signal) = entry.session.poll_signal() {
+            if signal.to.is_none() && signal.message.len() <= EARLY_MAX {
+                early = signal.message;
+            }
+        }
+        self.touched.insert(number);
+        self.settle(now);
+        early
     }
 
     /// A link is gone: its connection broke.
@@ -164,6 +259,12 @@ impl Core {
             };
             used += frame.consumed;
             link.life.heard(now);
+            let link = if link.proved {
+                link
+            } else {
+                self.link_proved(number, now);
+                self.links.get_mut(&number).ok_or(LinkEnd::Unknown)?
+            };
             match frame.head {
                 Head::Ping(id) => {
                     link.send(Message::Pong(id));
@@ -324,6 +425,18 @@ impl Core {
         }
     }
 
+    /// Answers a message outside packets by the link on which it came.
+    pub(super) fn answer_signal(&mut self, number: LinkNumber, route: &Route, message: Vec<u8>) {
+        let back = Route {
+            to_location: route.from_location.clone(),
+            ..Route::neighbour(self.name().tag(), route.from)
+        };
+        if let Some(link) = self.links.get_mut(&number) {
+            link.send(Message::Signal(back, message));
+            self.hot.insert(number);
+        }
+    }
+
     /// Says goodbye on every link, before the node stops.
     pub fn leave(&mut self) {
         for (number, link) in &mut self.links {
@@ -342,7 +455,8 @@ impl Core {
             .collect();
         let mut dead = Vec::new();
         for (number, link) in &mut self.links {
-            link.life.set_in_use(busy.contains(&link.peer));
+            link.life
+                .set_in_use(busy.contains(&link.peer) || !link.proved);
             match link.life.poll(now) {
                 Some(Due::Ping(id)) => link.send(Message::Ping(id)),
                 Some(Due::Doubt) => self.events.push_back(Event::LinkDoubtful(*number)),

@@ -84,12 +84,8 @@ impl Core {
                 self.events.push_back(event);
                 return None;
             }
-            let has_session = self
-                .peers
-                .get(via)
-                .is_some_and(|peer| !peer.sessions.is_empty());
             let linked = self.neighbours.preferred(via.tag()).is_some();
-            if linked && !has_session {
+            if linked && !self.has_confirmed(*via) {
                 self.start_handshake(*via, None, now);
                 return Some(request);
             }

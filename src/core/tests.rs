@@ -1,3 +1,6 @@
+mod cookies;
+mod relink;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +10,11 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::name::Identity;
 use crate::name::certificate::{OverlayId, StaticKey, Terms};
+use crate::session::EndReason;
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
 use crate::srm::resume::Reason;
+use crate::ssm::ledger;
 use crate::wire::target::Target;
 
 const RTT: Duration = Duration::from_millis(20);
@@ -41,6 +46,16 @@ struct World {
     /// Bytes vanish on the link.
     silent: bool,
     keys: u8,
+}
+
+/// Whatever a test is about, no packet number may have been used twice (I3).
+impl Drop for World {
+    fn drop(&mut self) {
+        let sealed = ledger::end();
+        if !std::thread::panicking() {
+            sealed.unwrap();
+        }
+    }
 }
 
 fn party(seed: u8, boot: u8) -> LocalParty {
@@ -98,7 +113,7 @@ impl Node {
             match &event {
                 Event::LinkDead(link) => {
                     self.core.link_down(*link, now);
-                    self.link = None;
+                    self.link.take_if(|own| own == link);
                 }
                 Event::Incoming(key, ..) => self.core.answer(*key, Ok(()), now),
                 _ => {}
@@ -110,6 +125,7 @@ impl Node {
 
 impl World {
     fn new() -> Self {
+        ledger::begin();
         Self {
             nodes: [node(1, 1), node(2, 1)],
             now: Time::ZERO,
@@ -177,6 +193,13 @@ impl World {
                 node.act(self.now);
             }
         }
+    }
+
+    /// A long time in which nothing happens.
+    fn leap(&mut self, span: Duration) {
+        self.disconnect();
+        self.now += span;
+        self.connect();
     }
 
     fn open(&mut self) -> (ChannelKey, ChannelKey) {
@@ -559,4 +582,74 @@ fn the_oldest_suspended_session_gives_way_with_a_reset_at_both_ends() {
     world.run(Duration::from_secs(10));
     assert!(world.saw(1, |event| matches!(event, Event::Reset(..))));
     assert!(!world.saw(1, |event| matches!(event, Event::Closed(_))));
+}
+
+#[test]
+fn a_session_outlives_a_renewed_certificate_and_ends_with_an_expired_one() {
+    let mut world = World::new();
+    world.connect();
+    let (near, far) = world.open();
+    let day = Duration::from_secs(24 * 3600);
+    let until = 1_000_000 + 10 * 24 * 3600;
+    // The near end knows a certificate of ten days; its peer has a newer one.
+    let peer = world.nodes[1].core.name();
+    let known = world.nodes[0].core.peers.get_mut(&peer).unwrap();
+    known.not_after = Some(Calendar(until));
+    let terms = Terms {
+        not_before: Calendar(0),
+        not_after: Calendar(1 << 41),
+        serial: 2,
+    };
+    world.nodes[1].core.me.renew(terms);
+    world.leap(day * 10);
+    world.run(Duration::from_secs(90));
+    let known = &world.nodes[0].core.peers[&peer];
+    assert_eq!(
+        (known.serial, known.not_after),
+        (Some(2), Some(terms.not_after))
+    );
+    world.write(0, near, b"goes on");
+    world.run(RTT * 4);
+    assert_eq!(world.got(1, far), b"goes on");
+    assert!(!world.saw(0, |event| matches!(event, Event::Reset(..))));
+
+    // One that shows no newer one in time is gone.
+    let known = world.nodes[0].core.peers.get_mut(&peer).unwrap();
+    known.not_after = Some(Calendar(until));
+    world.leap(day * 2);
+    world.run(Duration::from_secs(2));
+    assert!(world.saw(0, |event| {
+        matches!(event, Event::SessionDown(_, _, EndReason::Expired))
+    }));
+}
+
+#[test]
+fn who_may_not_take_part_any_more_loses_its_channels() {
+    let mut world = World::new();
+    world.connect();
+    let (near, far) = world.open();
+    let peer = world.nodes[0].core.name();
+    let now = world.now;
+    let links = world.nodes[1].core.expel(&BTreeSet::from([peer]), now);
+    assert_eq!(links, world.nodes[1].link.into_iter().collect::<Vec<_>>());
+    assert!(world.nodes[1].core.expel(&BTreeSet::new(), now).is_empty());
+    let link = world.nodes[1].link.unwrap();
+    let mut out = Vec::new();
+    let core = &mut world.nodes[1].core;
+    core.pull(link, &mut out, 1 << 16, 4_000, now).unwrap();
+    world.nodes[1].act(now);
+    assert!(world.saw(1, |event| {
+        matches!(event, Event::Reset(key, ResetCode::Forbidden) if *key == far)
+    }));
+    // The peer hears of it before the link ends.
+    let node = &mut world.nodes[0];
+    let link = node.link.unwrap();
+    node.core
+        .receive(link, &mut out, &mut node.application, now)
+        .unwrap();
+    node.act(now);
+    assert!(world.saw(
+        0,
+        |event| matches!(event, Event::Reset(key, _) if *key == near)
+    ));
 }

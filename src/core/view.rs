@@ -141,6 +141,7 @@ impl Core {
     pub fn link_views(&self, now: Time) -> Vec<LinkView> {
         self.links
             .values()
+            .filter(|link| link.proved)
             .map(|link| LinkView {
                 peer: link.peer,
                 endpoint: link.endpoint.clone(),

@@ -41,6 +41,7 @@ impl Loop {
         joined: Joined,
         stream: std::net::TcpStream,
         health: Option<watch::Sender<Health>>,
+        early: Option<Vec<u8>>,
     ) {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => Rc::new(stream),
@@ -52,7 +53,11 @@ impl Loop {
         let peer = (self.surroundings.show)(joined.peer);
         let endpoint = joined.endpoint.clone();
         let direction = if joined.dialled { "out" } else { "in" };
-        let Some(number) = self.shell.with(|core, now| core.link_up(joined, now)) else {
+        let number = self.shell.with(|core, now| match &early {
+            Some(early) => core.link_asked(joined, early, now),
+            None => core.link_up(joined, now),
+        });
+        let Some(number) = number else {
             tracing::warn!(peer, endpoint, "too many links: this one is closed");
             return;
         };

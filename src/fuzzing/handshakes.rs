@@ -7,7 +7,7 @@ use crate::link::handshake::{Dialer, Judge, LinkError, Listener, Step};
 use crate::name::Identity;
 use crate::name::certificate::{LocalParty, OverlayId, PeerKeys, StaticKey, Terms};
 use crate::random::Random;
-use crate::ssm::handshake::{Choice, Cookies, Initiator, Offer, Responder, stamp};
+use crate::ssm::handshake::{Choice, Cookie, Cookies, Initiator, Offer, Responder};
 use crate::ssm::suite::Suite;
 use crate::time::{Calendar, Time};
 
@@ -95,7 +95,8 @@ pub(super) fn cookie_reply(data: &[u8]) {
     let valid = valid.unwrap_or_default();
     let message = patched(&valid, data);
     let before = hello.clone();
-    let stamped = stamp(&mut hello, &message, &me);
+    let cookie = Cookie::open(&hello, &message, &me);
+    let stamped = cookie.is_some_and(|cookie| cookie.stamp(&mut hello));
     assert_eq!(stamped, message == valid);
     assert_eq!(stamped, hello != before);
     let accepted = cookies.accept(&hello, b"origin", &mut random, Time::ZERO);

@@ -127,7 +127,8 @@ impl Liveness {
         })
     }
 
-    fn ask(&mut self, now: Time) -> Due {
+    /// Asks for a sign of life, with the usual patience.
+    pub fn ask(&mut self, now: Time) -> Due {
         self.sent += 1;
         self.ping = Some(Ping {
             number: self.sent,

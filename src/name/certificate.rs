@@ -6,6 +6,7 @@
 //! [`Certificate::verify`], so a function that takes one need not ask again.
 
 use std::fmt;
+use std::sync::{PoisonError, RwLock};
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -79,6 +80,15 @@ pub struct Terms {
     pub not_after: Calendar,
     /// Rises with every certificate of the name; a lower one than already seen is refused.
     pub serial: u64,
+}
+
+impl Terms {
+    /// Whether a new certificate should take its place: half of its time is over, or the clock was set
+    /// to before it.
+    pub const fn is_due(&self, now: Calendar) -> bool {
+        let life = self.not_after.0.saturating_sub(self.not_before.0);
+        now.0 < self.not_before.0 || now.0.saturating_sub(self.not_before.0) >= life / 2
+    }
 }
 
 /// The statement of a name that a static key is its own, for one overlay. Not yet checked.
@@ -263,7 +273,8 @@ impl From<&Verified> for PeerKeys {
 pub struct LocalParty {
     identity: Identity,
     static_key: StaticKey,
-    certificate: Certificate,
+    /// Replaced while others hold the party: what it says holds for any moment.
+    certificate: RwLock<Certificate>,
     boot_id: [u8; 16],
     overlay: OverlayId,
 }
@@ -282,20 +293,25 @@ impl LocalParty {
         Self {
             identity,
             static_key,
-            certificate,
+            certificate: RwLock::new(certificate),
             boot_id,
             overlay,
         }
     }
 
-    /// Certifies the same static key anew, before the old terms end.
-    pub fn renew(&mut self, terms: Terms) {
-        self.certificate = Certificate::sign(
+    /// Certifies the same static key anew, before the old terms end: every handshake from here on shows
+    /// the new certificate, and what is established stays.
+    pub fn renew(&self, terms: Terms) {
+        let fresh = Certificate::sign(
             &self.identity,
             &self.overlay,
             self.static_key.public(),
             terms,
         );
+        *self
+            .certificate
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = fresh;
     }
 
     /// The node's name.
@@ -314,8 +330,11 @@ impl LocalParty {
     }
 
     /// The node's certificate.
-    pub const fn certificate(&self) -> &Certificate {
-        &self.certificate
+    pub fn certificate(&self) -> Certificate {
+        *self
+            .certificate
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The mark of this start of the node.
@@ -411,6 +430,31 @@ mod tests {
             certificate.verify(&overlay(), NOW, Some(6)),
             Err(CertificateError::OldSerial { found: 5, seen: 6 })
         );
+    }
+
+    #[test]
+    fn a_certificate_is_renewed_in_time_and_the_new_one_outranks_the_old() {
+        let due = |seconds| TERMS.is_due(Calendar(seconds));
+        assert!(!due(TERMS.not_before.0) && !due(NOW.0 - 1));
+        assert!(due(NOW.0) && due(u64::MAX) && due(TERMS.not_before.0 - 1));
+        let me = LocalParty::new(
+            Identity::from_seed(&[7; 32]),
+            StaticKey::from_bytes([3; 32]),
+            TERMS,
+            [0; 16],
+            overlay(),
+        );
+        let old = me.certificate();
+        me.renew(Terms {
+            not_before: NOW,
+            not_after: Calendar(NOW.0 + 1_000_000),
+            serial: 6,
+        });
+        let later = Calendar(NOW.0 + 500_000);
+        assert!(old.verify(&overlay(), later, None).is_err());
+        let verified = me.certificate().verify(&overlay(), later, Some(5)).unwrap();
+        assert_eq!(verified.static_public(), old.static_public);
+        assert!(old.verify(&overlay(), NOW, Some(6)).is_err());
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use rustix::io::Errno;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
 use crate::net::descriptors::wait_for_room;
+use crate::limits::ACCEPT_QUEUE;
 use crate::net::seldom::Seldom;
 
 /// First pause when descriptors or memory are short (R-F10: 50 to 500 ms).
@@ -19,6 +20,19 @@ const AT_ONCE_MAX: u32 = 64;
 
 /// One line per ten seconds about trouble with accepting.
 static TROUBLE: Seldom = Seldom::new(Duration::from_secs(10));
+
+/// Opens a listener with a queue that a burst does not overflow (R-F10).
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // A restarted node gets its port back while connections of the old one linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ACCEPT_QUEUE)
+}
 
 /// What connections are accepted from.
 pub trait Listener: Sync {

@@ -28,6 +28,7 @@ use crate::node::{Dialers, StartError};
 use crate::peering::dialer::{Dialer, Endpoint};
 use crate::peering::greeter::greet;
 use crate::peering::join::Joiner;
+use crate::peering::report::Report;
 use crate::random::Random;
 use crate::session::{KeyUse, Options};
 use crate::srm::acks::AckPolicy;
@@ -37,6 +38,8 @@ use crate::time::Calendar;
 use crate::wire::failure::OpenFailure;
 use crate::wire::target::Target;
 
+/// Pause between looks whether the certificate is due.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(3600);
 /// How long a certificate of a node's static key holds; the key is new with every start.
 const CERTIFICATE_LIFE: Duration = Duration::from_secs(400 * 24 * 3600);
 
@@ -109,6 +112,7 @@ pub(super) struct PartControl {
     pub(super) served: ServedChannels,
     pub(super) budget: Budget,
     pub(super) joiner: Arc<Joiner>,
+    pub(super) reports: Arc<[Arc<Report>]>,
 }
 
 /// One identity at work.
@@ -125,6 +129,7 @@ impl Part {
         let mut random = system_random()?;
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let me = Arc::new(party(&setup, &mut random));
+        tasks.spawn(keep_certified(Arc::clone(&me), setup.state_dir));
         let psk = setup.network_key.clone().unwrap_or_default();
         let policy = setup.policy.clone();
         let allows = move |name: &Name| policy.allows(name);
@@ -162,13 +167,17 @@ impl Part {
             let (joiner, commands) = (Arc::clone(&joiner), inlets.commands.clone());
             tasks.spawn(greet(listener, joiner, commands, random.fork()));
         }
+        let mut reports = Vec::new();
         for endpoint in setup.links.endpoints {
+            let report = Arc::new(Report::new(endpoint.address.clone(), endpoint.pinned));
+            reports.push(Arc::clone(&report));
             let dialer = Dialer {
                 endpoint,
                 joiner: Arc::clone(&joiner),
                 commands: inlets.commands.clone(),
                 hurry: dialers.one(),
                 table: engine.table().clone(),
+                report,
             };
             tasks.spawn(dialer.run(random.fork()));
         }
@@ -179,6 +188,7 @@ impl Part {
             served,
             budget,
             joiner,
+            reports: reports.into(),
         };
         Ok(Self {
             engine,
@@ -235,13 +245,33 @@ fn system_random() -> Result<Random, StartError> {
     Ok(Random::from_seed(*seed))
 }
 
-fn party(setup: &PartSetup, random: &mut Random) -> LocalParty {
+/// What the next certificate says.
+fn terms(state_dir: Option<&Path>) -> Terms {
     let Calendar(now) = calendar();
-    let terms = Terms {
+    Terms {
         not_before: Calendar(now),
         not_after: Calendar(now.saturating_add(CERTIFICATE_LIFE.as_secs())),
-        serial: serial(setup.state_dir.as_deref(), now),
-    };
+        serial: serial(state_dir, now),
+    }
+}
+
+/// Renews the certificate in time, for as long as the node runs; sessions and links go on.
+async fn keep_certified(me: Arc<LocalParty>, state_dir: Option<PathBuf>) {
+    loop {
+        // The calendar is what counts, and timers stand still while the machine sleeps.
+        tokio::time::sleep(CERTIFICATE_LOOK).await;
+        let old = me.certificate().terms;
+        if old.is_due(calendar()) {
+            let mut fresh = terms(state_dir.as_deref());
+            fresh.serial = fresh.serial.max(old.serial.saturating_add(1));
+            me.renew(fresh);
+            tracing::info!(serial = fresh.serial, "certificate renewed");
+        }
+    }
+}
+
+fn party(setup: &PartSetup, random: &mut Random) -> LocalParty {
+    let terms = terms(setup.state_dir.as_deref());
     let identity = Identity::from_seed(&setup.identity.seed());
     let overlay = OverlayId::of(&setup.config.network.id);
     LocalParty::new(

@@ -1,5 +1,6 @@
 //! What control and signals may ask of a running node.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,12 @@ use crate::control::status::{ChannelStatus, LinkStatus, MemoryStatus, SessionSta
 use crate::core::{ChannelKey, ChannelView, LinkView, SessionState, SessionView};
 use crate::engine::{Command, View};
 use crate::lcm::local::LocalConnection;
+use crate::limits::RECHECK;
 use crate::name::Name;
 use crate::net::clock::Clock;
 use crate::node::part::{PartControl, Policy};
 use crate::node::routing::Routing;
+use crate::peering::report::Missing;
 use crate::proxy::Router;
 use crate::session::{Phase, ResetCode};
 use crate::time::Time;
@@ -67,6 +70,44 @@ impl Handle {
         self.own.inlets.commands.send(make(reply)).await.is_ok() && done.await.unwrap_or(false)
     }
 
+    /// Looks at everything that is allowed again, from time to time (R-R11).
+    pub(super) async fn recheck(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(RECHECK).await;
+            self.expel().await;
+            Self::enforce(&self.own).await;
+            if let Some(part) = &self.embedded {
+                Self::enforce(part).await;
+            }
+        }
+    }
+
+    /// Ends links and sessions of nodes that may not link any more. Pinned peers may, and the embedded
+    /// node.
+    async fn expel(&self) {
+        let Some(view) = Self::view(&self.own).await else {
+            return;
+        };
+        let config = self.routing.config();
+        let pinned: BTreeSet<Name> = config
+            .link
+            .peers
+            .iter()
+            .filter_map(|peer| peer.name)
+            .collect();
+        let links = view.links.iter().map(|link| link.peer);
+        let sessions = view.sessions.iter().map(|session| session.peer);
+        let gone: BTreeSet<Name> = links
+            .chain(sessions)
+            .filter(|name| !self.own.joiner.allows(name) && !pinned.contains(name))
+            .filter(|name| self.routing.embedded() != Some(*name))
+            .collect();
+        if !gone.is_empty() {
+            // The engine is gone when the node stops.
+            let _stopping = self.own.inlets.commands.send(Command::Expel(gone)).await;
+        }
+    }
+
     /// Resets the channels that the access list in force forbids (R-G1).
     async fn enforce(part: &PartControl) {
         let forbidden: Vec<ChannelKey> = part
@@ -95,6 +136,11 @@ impl Service for Handle {
         let (sessions, links) = view
             .map(|view| (view.sessions, view.links))
             .unwrap_or_default();
+        let missing = self
+            .own
+            .reports
+            .iter()
+            .filter_map(|report| report.missing());
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: self.routing.own().to_string(),
@@ -103,7 +149,11 @@ impl Service for Handle {
                 .into_iter()
                 .map(|session| self.session(session))
                 .collect(),
-            links: links.into_iter().map(|link| self.link(link)).collect(),
+            links: links
+                .into_iter()
+                .map(|link| self.link(link))
+                .chain(missing.map(|missing| self.missing(missing)))
+                .collect(),
             memory: MemoryStatus {
                 used: self.own.budget.used(),
                 limit: self.own.budget.limit(),
@@ -152,6 +202,7 @@ impl Service for Handle {
         }
         self.routing.replace(Arc::new(new));
         Self::enforce(&self.own).await;
+        self.expel().await;
         Ok("grants, services, routes, aliases, groups and allow".to_owned())
     }
 
@@ -212,6 +263,25 @@ impl Handle {
             since_s: view.age.as_secs_f64(),
             last_answer_ms: Some(millis(view.last_answer)),
             error: None,
+            error_age_s: None,
+        }
+    }
+
+    /// A configured peer to which there is no link, and why.
+    fn missing(&self, missing: Missing) -> LinkStatus {
+        let (error, age) = missing.error.unzip();
+        LinkStatus {
+            peer: missing
+                .peer
+                .map_or_else(String::new, |name| name.to_string()),
+            alias: missing.peer.and_then(|name| self.alias(name)),
+            endpoint: missing.address,
+            direction: "out".to_owned(),
+            state: "dialling".to_owned(),
+            since_s: missing.since.as_secs_f64(),
+            last_answer_ms: None,
+            error,
+            error_age_s: age.map(|age| age.as_secs_f64()),
         }
     }
 }

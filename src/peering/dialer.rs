@@ -1,7 +1,9 @@
 //! Keeping a link to a configured endpoint.
 //!
 //! A link that answers is left alone. One that owes an answer gets a second dial beside it; whichever
-//! answers carries the sessions (design 5). While channels wait, a fresh connect starts every second, so
+//! answers carries the sessions (design 5). A neighbour that was met before is dialled by its static key,
+//! with a waiting Re-Hello in the first message; if it does not answer that, it is dialled as a stranger
+//! beside (design 7). While channels wait, a fresh connect starts every second, so
 //! no try ever waits for the kernel's back-off; the name is resolved again at each try.
 
 use std::sync::Arc;
@@ -9,17 +11,21 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::core::Joined;
 use crate::engine::{Command, Health};
 use crate::lcm::table::Table;
-use crate::limits::{DIALS_AT_ONCE, LINK_DIAL, LINK_OVERLAP, REDIAL, REDIAL_MAX};
+use crate::limits::{
+    DIALS_AT_ONCE, LINK_DIAL, LINK_KNOWN_PATIENCE, LINK_OVERLAP, REDIAL, REDIAL_MAX,
+};
 use crate::name::Name;
+use crate::name::certificate::PeerKeys;
 use crate::peering::join::{JoinError, Joiner};
 use crate::peering::options::set_link_options;
+use crate::peering::report::Report;
 use crate::random::Random;
 
 /// An endpoint to keep a link to.
@@ -44,6 +50,8 @@ pub struct Dialer {
     pub hurry: Arc<Hurry>,
     /// Whether connections are open or wait.
     pub table: Table,
+    /// What is known of the endpoint, for status.
+    pub report: Arc<Report>,
 }
 
 /// What makes a dialer dial at once.
@@ -74,6 +82,7 @@ impl Dialer {
         let mut told = false;
         while let Some((joined, stream)) = this.attempt(&mut told, &mut random).await {
             told = false;
+            this.report.up(joined.peer);
             let (health, mut watch) = watch::channel(Health::Good);
             let link = Command::Link(joined, stream, Some(health));
             if this.commands.send(link).await.is_err() {
@@ -90,6 +99,7 @@ impl Dialer {
                 _gone = watch.wait_for(|health| *health != Health::Good) => {}
                 () = overlap => {}
             }
+            this.report.down();
             before = Some(watch);
         }
         drop(before);
@@ -142,6 +152,7 @@ impl Dialer {
     /// The first failure of a row is news, the others are detail.
     fn tell(&self, error: &DialError, told: &mut bool) {
         let endpoint = &self.endpoint.address;
+        self.report.failed(error.to_string());
         if std::mem::replace(told, true) {
             tracing::debug!(endpoint, %error, "no link");
         } else {
@@ -150,16 +161,85 @@ impl Dialer {
     }
 
     async fn dial(&self, random: Random) -> Result<(Joined, std::net::TcpStream), DialError> {
+        let name = self.endpoint.pinned.or_else(|| self.report.peer());
+        let known = name.and_then(|name| self.joiner.keys(&name));
         let whole = async {
-            let stream = TcpStream::connect(&self.endpoint.address).await?;
-            set_link_options(&stream);
-            Ok(self
-                .joiner
-                .dial(stream, self.endpoint.pinned, random)
-                .await?)
+            match known {
+                Some(keys) => self.dial_known(keys, random).await,
+                None => self.dial_unknown(random).await,
+            }
         };
         timeout(LINK_DIAL, whole)
             .await
             .map_err(|_| DialError::Timeout)?
+    }
+
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        let stream = TcpStream::connect(&self.endpoint.address).await?;
+        set_link_options(&stream);
+        Ok(stream)
+    }
+
+    async fn dial_unknown(
+        &self,
+        random: Random,
+    ) -> Result<(Joined, std::net::TcpStream), DialError> {
+        let stream = self.connect().await?;
+        let pinned = self.endpoint.pinned;
+        Ok(self.joiner.dial(stream, pinned, random).await?)
+    }
+
+    /// Dials a node by the key it had. One that has another by now, or is another, says nothing or
+    /// closes: it is dialled anew without that knowledge, beside, and whichever answers wins.
+    async fn dial_known(
+        &self,
+        keys: PeerKeys,
+        mut random: Random,
+    ) -> Result<(Joined, std::net::TcpStream), DialError> {
+        let began = Instant::now();
+        let stream = self.connect().await?;
+        let patience = LINK_KNOWN_PATIENCE.max(began.elapsed() * 2);
+        let early = self.early(keys.name).await;
+        let pinned = self.endpoint.pinned;
+        let by_key = self
+            .joiner
+            .dial_known(stream, keys, &early, pinned, random.fork());
+        let mut by_key = std::pin::pin!(by_key);
+        tokio::select! {
+            done = &mut by_key => match done {
+                Ok(link) => return Ok(link),
+                Err(error) => {
+                    tracing::debug!(endpoint = self.endpoint.address, %error, "not the key it had");
+                    return self.dial_unknown(random).await;
+                }
+            },
+            () = sleep(patience) => {}
+        }
+        let mut beside = std::pin::pin!(self.dial_unknown(random));
+        tokio::select! {
+            done = &mut by_key => match done {
+                Ok(link) => Ok(link),
+                Err(_) => beside.await,
+            },
+            done = &mut beside => match done {
+                Ok(link) => Ok(link),
+                // What was begun first may still be answered; if not, this is the error to tell.
+                Err(error) => by_key.await.map_err(|_| error),
+            },
+        }
+    }
+
+    /// The Re-Hello that waits for this neighbour, if there is one.
+    async fn early(&self, name: Name) -> Vec<u8> {
+        let (reply, early) = oneshot::channel();
+        if self
+            .commands
+            .send(Command::Early(name, reply))
+            .await
+            .is_err()
+        {
+            return Vec::new();
+        }
+        early.await.unwrap_or_default()
     }
 }

@@ -95,6 +95,10 @@ async fn welcome(
             // The engine is gone when the node stops.
             let _stopping = commands.send(Command::Link(*joined, stream, None)).await;
         }
+        Ok(Greeting::Asked(joined, stream, early)) => {
+            let asked = Command::Asked(*joined, stream, early);
+            let _stopping = commands.send(asked).await;
+        }
         Ok(Greeting::Stranger(stream)) => {
             // What fails at once and what is slow look the same from outside.
             deadline.await;

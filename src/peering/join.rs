@@ -10,10 +10,12 @@ use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use crate::core::Joined;
+use crate::limits::LINK_KNOWN_MAX;
 use crate::link::handshake::{Dialer, Judge, LinkError, LinkKeys, Listener, Step, body_len};
 use crate::name::Name;
-use crate::name::certificate::LocalParty;
+use crate::name::certificate::{LocalParty, PeerKeys, Verified};
 use crate::net::clock::calendar;
+use crate::peering::firsts::Firsts;
 use crate::random::Random;
 
 /// Decides whether a proved name may link.
@@ -29,6 +31,9 @@ pub enum JoinError {
     /// The other end does not follow the protocol or is not who it should be.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// A first message that was answered before.
+    #[error("a replayed message")]
+    Replayed,
     /// The name is not in `[network] allow` nor pinned.
     #[error("{0} may not link: add it to [network] allow, or pin it as NAME@HOST:PORT")]
     NotAllowed(Name),
@@ -39,8 +44,17 @@ pub struct Joiner {
     me: Arc<LocalParty>,
     network_key: Option<Zeroizing<[u8; 32]>>,
     allows: RwLock<Allows>,
-    /// Highest certificate serial seen of each neighbour (R-H11).
-    serials: Mutex<BTreeMap<Name, u64>>,
+    /// What earlier links told of each neighbour.
+    known: Mutex<BTreeMap<Name, Known>>,
+    firsts: Mutex<Firsts>,
+}
+
+/// What an earlier link told of a neighbour.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Highest certificate serial seen (R-H11).
+    serial: u64,
+    static_public: [u8; 32],
 }
 
 impl fmt::Debug for Joiner {
@@ -56,6 +70,9 @@ impl fmt::Debug for Joiner {
 pub enum Greeting {
     /// A neighbour.
     Joined(Box<Joined>, std::net::TcpStream),
+    /// A neighbour that knew us, with what rode in its only message; both may be a replay until a frame
+    /// opens.
+    Asked(Box<Joined>, std::net::TcpStream, Vec<u8>),
     /// Somebody else; nothing, or nothing that tells him anything, was said to him.
     Stranger(TcpStream),
     /// The connection ended meanwhile.
@@ -73,7 +90,8 @@ impl Joiner {
             me,
             network_key,
             allows: RwLock::new(allows),
-            serials: Mutex::default(),
+            known: Mutex::default(),
+            firsts: Mutex::default(),
         }
     }
 
@@ -82,24 +100,43 @@ impl Joiner {
         *self.allows.write().unwrap_or_else(PoisonError::into_inner) = allows;
     }
 
-    fn allows(&self, name: &Name) -> bool {
+    /// Whether a name may link at present.
+    pub fn allows(&self, name: &Name) -> bool {
         let allows = self.allows.read().unwrap_or_else(PoisonError::into_inner);
         allows(name)
     }
 
-    fn serial(&self, name: &Name) -> Option<u64> {
-        self.serials
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .copied()
+    fn known(&self, name: &Name) -> Option<Known> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(name).copied()
+    }
+
+    /// The static key that a neighbour had when we last met.
+    pub fn keys(&self, name: &Name) -> Option<PeerKeys> {
+        let static_public = self.known(name)?.static_public;
+        Some(PeerKeys {
+            name: *name,
+            static_public,
+        })
+    }
+
+    fn remember(&self, certificate: &Verified) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= LINK_KNOWN_MAX && !known.contains_key(&certificate.name()) {
+            known.pop_first();
+        }
+        let fresh = Known {
+            serial: certificate.certificate().terms.serial,
+            static_public: certificate.static_public(),
+        };
+        known.insert(certificate.name(), fresh);
     }
 
     fn judging(
         &self,
         read: impl FnOnce(&Judge<'_>) -> Result<Step, LinkError>,
     ) -> Result<Step, LinkError> {
-        let serial = |name: &Name| self.serial(name);
+        let serial = |name: &Name| Some(self.known(name)?.serial);
         read(&Judge {
             me: &self.me,
             now: calendar(),
@@ -115,11 +152,34 @@ impl Joiner {
     /// be dropped at any await.
     pub async fn dial(
         &self,
-        mut stream: TcpStream,
+        stream: TcpStream,
         pinned: Option<Name>,
         mut random: Random,
     ) -> Result<(Joined, std::net::TcpStream), JoinError> {
-        let (mut dialer, first) = Dialer::xx(&self.me, self.key(), pinned, &mut random)?;
+        let begun = Dialer::xx(&self.me, self.key(), pinned, &mut random)?;
+        self.finish(stream, begun, pinned).await
+    }
+
+    /// The same with a node that had `keys` when we last met; `early` rides in the first message. It is
+    /// silent if it has other keys now.
+    pub async fn dial_known(
+        &self,
+        stream: TcpStream,
+        keys: PeerKeys,
+        early: &[u8],
+        pinned: Option<Name>,
+        mut random: Random,
+    ) -> Result<(Joined, std::net::TcpStream), JoinError> {
+        let begun = Dialer::ik(&self.me, self.key(), &keys, early, &mut random)?;
+        self.finish(stream, begun, pinned).await
+    }
+
+    async fn finish(
+        &self,
+        mut stream: TcpStream,
+        (mut dialer, first): (Dialer, Vec<u8>),
+        pinned: Option<Name>,
+    ) -> Result<(Joined, std::net::TcpStream), JoinError> {
         stream.write_all(&first).await?;
         loop {
             let body = message(&mut stream).await?;
@@ -144,14 +204,17 @@ impl Joiner {
     /// dropped at any await.
     pub async fn greet(&self, mut stream: TcpStream, mut random: Random) -> Greeting {
         match self.listen(&mut stream, &mut random).await {
-            Ok(keys) if self.allows(&keys.peer()) => {
-                let joined = self.joined(&keys, stream, false);
-                joined.map_or(Greeting::Gone, |(joined, stream)| {
-                    Greeting::Joined(Box::new(joined), stream)
-                })
+            Ok(mut keys) => {
+                let early = std::mem::take(&mut keys.early);
+                match self.joined(&keys, stream, false) {
+                    Ok((joined, stream)) if keys.confirmed => {
+                        Greeting::Joined(Box::new(joined), stream)
+                    }
+                    Ok((joined, stream)) => Greeting::Asked(Box::new(joined), stream, early),
+                    Err(_) => Greeting::Gone,
+                }
             }
-            Ok(keys) => {
-                let peer = keys.peer();
+            Err(JoinError::NotAllowed(peer)) => {
                 tracing::info!(%peer, "a node that may not link was turned away");
                 Greeting::Stranger(stream)
             }
@@ -171,6 +234,16 @@ impl Joiner {
         loop {
             let body = message(stream).await?;
             let step = self.judging(|judge| listener.read(judge, &body))?;
+            if let Some(keys) = &step.done {
+                // Both before a reply: who may not link, or has no message of its own, hears nothing.
+                if !self.allows(&keys.peer()) {
+                    return Err(JoinError::NotAllowed(keys.peer()));
+                }
+                let mut firsts = self.firsts.lock().unwrap_or_else(PoisonError::into_inner);
+                if !keys.confirmed && !firsts.is_new(&body) {
+                    return Err(JoinError::Replayed);
+                }
+            }
             if let Some(reply) = &step.reply {
                 stream.write_all(reply).await?;
             }
@@ -188,11 +261,7 @@ impl Joiner {
     ) -> std::io::Result<(Joined, std::net::TcpStream)> {
         let endpoint = stream.peer_addr()?.to_string();
         let stream = stream.into_std()?;
-        let serial = keys.certificate.certificate().terms.serial;
-        self.serials
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(keys.peer(), serial);
+        self.remember(&keys.certificate);
         let joined = Joined {
             peer: keys.peer(),
             static_public: keys.certificate.static_public(),

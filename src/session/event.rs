@@ -108,6 +108,8 @@ pub enum EndReason {
     Misbehaved(Misbehaviour),
     /// A counter reached its end.
     Exhausted,
+    /// The peer's certificate is over, and it has shown no newer one.
+    Expired,
     /// Suspended for longer than `max_suspend` or tried more often than `max_j`.
     GivenUp,
     /// Suspended while memory was used up, and `on_memory_pressure` says that it gives way.
@@ -139,6 +141,7 @@ impl fmt::Display for EndReason {
             Self::PeerLostState => f.write_str("the peer restarted"),
             Self::Misbehaved(what) => write!(f, "the peer broke the protocol: {what}"),
             Self::Exhausted => f.write_str("a counter is used up"),
+            Self::Expired => f.write_str("the peer's certificate has expired"),
             Self::GivenUp => f.write_str("suspended for longer than allowed"),
             Self::MemoryPressure => f.write_str(
                 "memory is used up, and it was suspended for longest (on_memory_pressure)",

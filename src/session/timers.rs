@@ -120,7 +120,7 @@ impl Session {
             consider(Some(self.heard_at.max(self.sent_at) + HEARTBEAT));
         }
         if self.channels.is_empty() && self.goodbye.is_none() && self.confirmed {
-            consider(self.idle_since.map(|since| since + SESSION_IDLE));
+            consider(self.nobody_since().map(|since| since + SESSION_IDLE));
         } else if !self.channels.is_empty() {
             consider(Some(self.maintained_at + MAINTENANCE));
         }
@@ -173,9 +173,15 @@ impl Session {
         }
     }
 
+    /// Since when neither end has had a channel, as far as it can be known: a peer with channels says
+    /// something now and then.
+    fn nobody_since(&self) -> Option<Time> {
+        self.idle_since.map(|since| since.max(self.heard_at))
+    }
+
     fn idleness(&mut self, now: Time) {
         let idle = self
-            .idle_since
+            .nobody_since()
             .is_some_and(|since| now.since(since) >= SESSION_IDLE);
         if idle && self.confirmed {
             self.close();

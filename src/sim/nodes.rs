@@ -16,6 +16,7 @@ use crate::sim::setting::{Failure, Report, Setting, party};
 use crate::sim::watch::Watch;
 use crate::sim::wire::Wire;
 use crate::srm::budget::Budget;
+use crate::ssm::ledger;
 use crate::time::{Calendar, Time};
 use crate::wire::target::Target;
 
@@ -57,9 +58,12 @@ struct World {
 
 /// Plays the run of a seed; the error tells which rule was broken.
 pub fn run(seed: u64) -> Result<Report, Failure> {
+    ledger::begin();
     let mut world = World::new(seed);
-    match world.play() {
-        Ok(()) => {
+    let played = world.play();
+    let sealed = ledger::end().map_err(|breach| breach.to_string());
+    match played.and(sealed) {
+        Ok(_) => {
             world.report.trace = world.journal.trace();
             Ok(world.report)
         }
@@ -288,6 +292,7 @@ impl World {
             EndReason::Misbehaved(_)
             | EndReason::Exhausted
             | EndReason::GivenUp
+            | EndReason::Expired
             | EndReason::MemoryPressure => {
                 self.oracle
                     .fault(format!("a session of {side} ended: {why}"));

@@ -23,6 +23,7 @@ use crate::sim::setting::{Failure, Report, Setting, party};
 use crate::sim::watch::Watch;
 use crate::ssm::established::Established;
 use crate::ssm::handshake::{Choice, Initiator, Offer, Responder};
+use crate::ssm::ledger;
 use crate::ssm::suite::Suite;
 use crate::time::{Calendar, Time};
 use crate::wire::target::Target;
@@ -75,6 +76,7 @@ pub(super) struct World {
 
 /// Plays the run of a seed; the error tells which rule was broken.
 pub fn run(seed: u64) -> Result<Report, Failure> {
+    ledger::begin();
     World::new(seed).finish(seed)
 }
 
@@ -120,8 +122,10 @@ impl World {
     }
 
     pub(super) fn finish(mut self, seed: u64) -> Result<Report, Failure> {
-        match self.play() {
-            Ok(()) => {
+        let played = self.play();
+        let sealed = ledger::end().map_err(|breach| breach.to_string());
+        match played.and(sealed) {
+            Ok(_) => {
                 self.report.trace = self.journal.trace();
                 Ok(self.report)
             }

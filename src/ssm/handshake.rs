@@ -20,7 +20,7 @@ mod initiator;
 mod message;
 mod responder;
 
-pub use crate::ssm::handshake::cookie::{COOKIE_REPLY_LEN, Cookies, stamp};
+pub use crate::ssm::handshake::cookie::{COOKIE_REPLY_LEN, Cookie, Cookies};
 pub use crate::ssm::handshake::initiator::Initiator;
 pub use crate::ssm::handshake::responder::{Received, Responder};
 

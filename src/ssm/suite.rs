@@ -10,6 +10,7 @@ use ring::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, No
 use thiserror::Error;
 use zeroize::Zeroize;
 
+use crate::ssm::ledger::Witness;
 use crate::ssm::suite::paper::PaperKey;
 
 mod paper;
@@ -116,7 +117,10 @@ pub fn choose_suite(offered: &[Suite], allowed_in_my_order: &[Suite]) -> Option<
 }
 
 /// Seals the packets of one direction of one epoch.
-pub struct SealKey(Key);
+pub struct SealKey {
+    key: Key,
+    witness: Witness,
+}
 
 /// Opens the packets of one direction of one epoch.
 pub struct OpenKey(Key);
@@ -141,7 +145,10 @@ impl Key {
 impl SealKey {
     /// The key of `material`, which the caller derived for this direction and epoch alone.
     pub fn new(suite: Suite, material: &[u8; MATERIAL_LEN]) -> Self {
-        Self(Key::new(suite, material))
+        Self {
+            key: Key::new(suite, material),
+            witness: Witness::new(suite, material),
+        }
     }
 
     /// Seals `plain` in place under packet number `number` and writes the tag.
@@ -150,8 +157,9 @@ impl SealKey {
     /// suite authenticates it. `tag` has [`Suite::tag_len`] bytes and `plain` at most
     /// [`PLAIN_LEN_MAX`]; otherwise both are zeroed, so that clear text never leaves.
     pub fn seal(&self, number: u64, aad: &[u8], plain: &mut [u8], tag: &mut [u8]) {
+        self.witness.sealed(number);
         let sealed = plain.len() <= PLAIN_LEN_MAX
-            && match &self.0 {
+            && match &self.key {
                 Key::Aead(key) => key.seal(number, aad, plain, tag),
                 Key::Paper(key) => key.seal(number, aad, plain, tag),
             };

@@ -6,6 +6,7 @@ use super::*;
 use crate::name::Identity;
 use crate::name::certificate::{Certificate, OverlayId, StaticKey, Terms, Verified};
 use crate::ssm::key_set::{HEADER_LEN, PACKETS_MAX, PACKETS_WORN};
+use crate::ssm::ledger::{self, Breach};
 use crate::ssm::schedule::Agreement;
 use crate::time::Calendar;
 
@@ -375,4 +376,37 @@ proptest! {
         let (a, b) = (a.next_keys().unwrap(), b.next_keys().unwrap());
         prop_assert!(reaches(a, b, suite) && reaches(b, a, suite));
     }
+}
+
+/// The ledger would notice what must never happen: it sees through whole key sets.
+#[test]
+fn the_ledger_sees_a_number_used_twice_and_keys_that_come_back() {
+    let suite = Suite::Chacha20Poly1305;
+    ledger::begin();
+    let mut a = Epochs::new(&established(Side::A, suite));
+    seal(a.live_keys().unwrap(), suite, b"one");
+    seal(a.live_keys().unwrap(), suite, b"two");
+    a.renew_own(nonce(1)).unwrap();
+    a.erase_live();
+    seal(a.next_keys().unwrap(), suite, b"three");
+    assert_eq!(ledger::end(), Ok(3));
+
+    ledger::begin();
+    let mut a = Epochs::new(&established(Side::A, suite));
+    seal(a.live_keys().unwrap(), suite, b"one");
+    a.live_keys().unwrap().skip_to(0);
+    seal(a.live_keys().unwrap(), suite, b"another");
+    assert!(matches!(
+        ledger::end(),
+        Err(Breach::Reused { number: 0, .. })
+    ));
+
+    // The same pair derived again after it was erased (counterexample C15 of the resume exchange).
+    ledger::begin();
+    let mut a = Epochs::new(&established(Side::A, suite));
+    seal(a.live_keys().unwrap(), suite, b"one");
+    a.erase_live();
+    a.live = Some(a.derive());
+    seal(a.live_keys().unwrap(), suite, b"two");
+    assert!(matches!(ledger::end(), Err(Breach::Erased { .. })));
 }

@@ -114,35 +114,45 @@ impl fmt::Debug for Cookies {
     }
 }
 
-/// Opens a cookie reply from `responder` to `hello_a` and stamps mac2 onto that HELLO-A, to be sent
-/// once more; `false` and no change when the reply is not for it.
-pub fn stamp(hello_a: &mut [u8], cookie_reply: &[u8], responder: &Name) -> bool {
-    let Some(cookie) = open(hello_a, cookie_reply, responder) else {
-        return false;
-    };
-    let Some((covered, mac2)) = hello_a.split_last_chunk_mut::<MAC_LEN>() else {
-        return false;
-    };
-    *mac2 = mac(cookie.as_slice(), covered);
-    true
+/// A cookie that a responder gave, to be shown with every HELLO-A to it until it is too old.
+pub struct Cookie(Zeroizing<[u8; MAC_LEN]>);
+
+impl Cookie {
+    /// Opens a cookie reply from `responder` to `hello_a`; `None` when it is not for it.
+    pub fn open(hello_a: &[u8], cookie_reply: &[u8], responder: &Name) -> Option<Self> {
+        if cookie_reply.len() != COOKIE_REPLY_LEN {
+            return None;
+        }
+        let (_, mac1, _) = split(hello_a)?;
+        let ([kind, version], rest) = cookie_reply.split_first_chunk::<2>()?;
+        let (echo, rest) = rest.split_first_chunk::<MAC_LEN>()?;
+        if (*kind, *version, echo) != (TYPE_COOKIE_REPLY, VERSION, mac1) {
+            return None;
+        }
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let mut sealed = Zeroizing::new(sealed.to_vec());
+        let key = OpenKey::new(Suite::Chacha20Poly1305, &reply_key(responder, nonce));
+        let opened = key.open(0, mac1, &mut sealed)?;
+        (&*opened).try_into().ok().map(Zeroizing::new).map(Self)
+    }
+
+    /// Stamps mac2 onto a HELLO-A; false and no change when it has not the length of one.
+    pub fn stamp(&self, hello_a: &mut [u8]) -> bool {
+        if split(hello_a).is_none() {
+            return false;
+        }
+        let Some((covered, mac2)) = hello_a.split_last_chunk_mut::<MAC_LEN>() else {
+            return false;
+        };
+        *mac2 = mac(self.0.as_slice(), covered);
+        true
+    }
 }
 
-/// The cookie in a reply to `hello_a`.
-fn open(hello_a: &[u8], cookie_reply: &[u8], responder: &Name) -> Option<Zeroizing<[u8; MAC_LEN]>> {
-    if cookie_reply.len() != COOKIE_REPLY_LEN {
-        return None;
+impl fmt::Debug for Cookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cookie(..)")
     }
-    let (_, mac1, _) = split(hello_a)?;
-    let ([kind, version], rest) = cookie_reply.split_first_chunk::<2>()?;
-    let (echo, rest) = rest.split_first_chunk::<MAC_LEN>()?;
-    if (*kind, *version, echo) != (TYPE_COOKIE_REPLY, VERSION, mac1) {
-        return None;
-    }
-    let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
-    let mut sealed = Zeroizing::new(sealed.to_vec());
-    let key = OpenKey::new(Suite::Chacha20Poly1305, &reply_key(responder, nonce));
-    let opened = key.open(0, mac1, &mut sealed)?;
-    (&*opened).try_into().ok().map(Zeroizing::new)
 }
 
 /// What mac2 covers, mac1, and mac2 of a HELLO-A.

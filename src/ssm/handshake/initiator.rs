@@ -50,7 +50,7 @@ impl Initiator {
         };
         let mut noise = start.initiator(Some(&peer.static_public), random)?;
         let payload = PayloadA {
-            certificate: *me.certificate(),
+            certificate: me.certificate(),
             index: offer.index,
             half,
             port: offer.port,

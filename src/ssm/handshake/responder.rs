@@ -137,7 +137,7 @@ impl Received {
         }
         let peer = self.peer();
         let answer = PayloadB {
-            certificate: *me.certificate(),
+            certificate: me.certificate(),
             index: choice.index,
             half: random.bytes(),
             port: choice.port,

