@@ -137,7 +137,7 @@ impl Core {
         epoch: Calendar,
     ) -> Self {
         let neighbours = Neighbours::new(me.name());
-        let gate = Gate::new(&mut random);
+        let gate = Gate::new(me.name(), &mut random);
         Self {
             me,
             settings,

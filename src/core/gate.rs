@@ -3,6 +3,7 @@
 
 use crate::cloak::neighbours::Link as LinkNumber;
 use crate::limits::{HANDSHAKES_PER_SECOND, HANDSHAKES_UNDER_LOAD};
+use crate::name::Name;
 use crate::random::Random;
 use crate::ssm::handshake::Cookies;
 use crate::time::Time;
@@ -63,6 +64,7 @@ pub struct GateStats {
 /// The gate of one node.
 #[derive(Debug)]
 pub(super) struct Gate {
+    me: Name,
     cookies: Cookies,
     arrivals: Meter,
     pub(super) stats: GateStats,
@@ -78,8 +80,9 @@ pub(super) enum Answer {
 }
 
 impl Gate {
-    pub(super) fn new(random: &mut Random) -> Self {
+    pub(super) fn new(me: Name, random: &mut Random) -> Self {
         Self {
+            me,
             cookies: Cookies::new(random, Time::ZERO),
             arrivals: Meter::default(),
             stats: GateStats::default(),
@@ -90,7 +93,6 @@ impl Gate {
     /// all Hellos; the cookie is bound to link and return location.
     pub(super) fn judge(
         &mut self,
-        me: &crate::name::Name,
         hello: &[u8],
         (link, route): (LinkNumber, &Route),
         loaded: bool,
@@ -105,7 +107,7 @@ impl Gate {
         if self.cookies.accept(hello, &origin, random, now) {
             return Answer::Read;
         }
-        match self.cookies.reply(me, hello, &origin, random, now) {
+        match self.cookies.reply(&self.me, hello, &origin, random, now) {
             Some(cookie) => {
                 self.stats.cookies_sent += 1;
                 Answer::Cookie(cookie)

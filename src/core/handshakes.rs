@@ -234,10 +234,9 @@ impl Core {
         };
         let loaded = known.arrivals.hit(HANDSHAKES_PER_SECOND, now) || crowded;
         let origin = (link, route);
-        let name = self.me.name();
         let answer = self
             .gate
-            .judge(&name, message, origin, loaded, &mut self.random, now);
+            .judge(message, origin, loaded, &mut self.random, now);
         match answer {
             Answer::Cookie(cookie) => {
                 self.answer_signal(link, route, cookie);
