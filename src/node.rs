@@ -102,8 +102,7 @@ pub async fn start(setup: Setup) -> Result<RunningNode, StartError> {
         Some(identity) => starting.embedded(identity, own_name)?,
         None => None,
     };
-    let own = starting
-        .own(setup.identity, embedded_name, setup.state_dir)?;
+    let own = starting.own(setup.identity, embedded_name, setup.state_dir)?;
     let front_ends = Tasks::new(tokio::runtime::Handle::current());
     starting.front_ends(&own, &front_ends)?;
     let handle = Arc::new(Handle::new(
@@ -135,11 +134,7 @@ struct Starting {
 
 impl Starting {
     /// The embedded node: its link is on a loopback port of its own, for the outer node only.
-    fn embedded(
-        &mut self,
-        identity: Identity,
-        outer: Name,
-    ) -> Result<Option<Part>, StartError> {
+    fn embedded(&mut self, identity: Identity, outer: Name) -> Result<Option<Part>, StartError> {
         let Some(acl) = self.config.embedded.as_ref().map(|table| table.acl(outer)) else {
             return Ok(None);
         };

@@ -6,8 +6,8 @@ use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
-use crate::net::descriptors::wait_for_room;
 use crate::limits::ACCEPT_QUEUE;
+use crate::net::descriptors::wait_for_room;
 use crate::net::seldom::Seldom;
 
 /// First pause when descriptors or memory are short (R-F10: 50 to 500 ms).
