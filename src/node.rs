@@ -83,8 +83,8 @@ pub struct RunningNode {
     pub listeners: Vec<String>,
 }
 
-/// Starts a node; its listeners are open when it returns.
-pub async fn start(setup: Setup) -> Result<RunningNode, StartError> {
+/// Starts a node on the present tokio runtime; its listeners are open when it returns.
+pub fn start(setup: Setup) -> Result<RunningNode, StartError> {
     let config = Arc::new(setup.config);
     let own_name = setup.identity.name();
     let embedded_name = setup.embedded.as_ref().map(Identity::name);

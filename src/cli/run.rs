@@ -136,12 +136,7 @@ enum Wish {
 async fn serve(setup: Setup, socket: &Socket) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let name = setup.identity.name();
-    let mut node = select! {
-        started = node::start(setup) => {
-            started.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?
-        }
-        () = signals.stop() => return Ok(Exit::Clean),
-    };
+    let mut node = node::start(setup).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
     let service = node.handle();
     let listeners = node.listeners.join(", ");
     info!(%name, listeners, control = %socket.path().display(), "ready");
