@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Plaintext of one session packet, bytes. A link of 100 Mbit/s carries it in 5 ms; larger packets
 /// gain nothing measurable. Longer ones are refused before allocation.
 pub const PACKET_PLAIN_MAX: usize = 65_536;
+/// Largest packet that is chosen, bytes: its frame, and the bytes in it for the application, are one
+/// segment each to a kernel that takes up to 65,483 bytes as one (loopback and segmentation offload). One
+/// byte more costs a second segment.
+pub const PACKET_PLAIN_CHOSEN: usize = 65_300;
 /// Smallest packet size chosen for a slow link, bytes: one Ethernet segment.
 pub const PACKET_PLAIN_MIN: usize = 1_200;
 /// Tag of a session packet, bytes; the paper's suite has the longest.
@@ -144,9 +148,11 @@ pub const LINK_GREETINGS_MAX: usize = 256;
 /// limit in between. Connections of applications wait and OPENs are answered with "limit reached" when
 /// all others are taken (R-F10).
 pub const DESCRIPTORS_KEPT: (u64, u64) = (8, 512);
-/// Most unsent bytes that the kernel may hold for a link (`TCP_NOTSENT_LOWAT`), and that are sealed for
-/// it in one turn: its rate decides below.
-pub const LINK_BACKLOG: usize = 128 << 10;
+/// Bytes sealed for a link in one turn at most: two of the largest packets.
+pub const LINK_TURN: usize = 128_000;
+/// Most unsent bytes that the kernel may hold for a link (`TCP_NOTSENT_LOWAT`): its rate decides below.
+/// With fewer a fast link's writer is woken too often (docs/BENCHMARKS.md).
+pub const LINK_BACKLOG: usize = 512 << 10;
 /// The same for a slow link.
 pub const LINK_BACKLOG_MIN: usize = 4 << 10;
 /// The same for a link whose rate is not known yet.

@@ -36,7 +36,7 @@ pub use timers::LinkEvent;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::limits::{PACKET_PLAIN_MAX, PAIR_AGE, PAIR_BYTES, PAIR_PACKETS};
+use crate::limits::{PACKET_PLAIN_CHOSEN, PAIR_AGE, PAIR_BYTES, PAIR_PACKETS};
 use crate::name::Name;
 use crate::random::Random;
 use crate::session::pause::Pause;
@@ -213,7 +213,7 @@ impl Session {
             pairs: VecDeque::from([PairState::new(Pair { a: 0, b: 0 })]),
             rtt: Rtt::default(),
             window: Window::new(0, now),
-            packet_len: PACKET_PLAIN_MAX,
+            packet_len: PACKET_PLAIN_CHOSEN,
             confirmed: side == Side::A,
             finished: channel::Told::Due,
             channels: BTreeMap::new(),

@@ -13,7 +13,7 @@ use crate::cloak::neighbours::Link;
 use crate::core::{Core, Joined, LinkEnd};
 use crate::engine::{Health, Loop, RunningLink};
 use crate::lcm::shell::Shell;
-use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_READ};
+use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_READ, LINK_TURN};
 use crate::link::pace::Pace;
 use crate::srm::resume::Reason;
 use crate::wire::link::LENGTHS_LEN;
@@ -182,8 +182,8 @@ async fn write(
         }
         // The backlog below is short, so what is sealed here leaves soon.
         stream.writable().await?;
-        let packet_len = pace.packet_len();
-        shell.with(|core, now| core.pull(number, &mut buffer, backlog, packet_len, now))?;
+        let (turn, packet_len) = (backlog.min(LINK_TURN), pace.packet_len());
+        shell.with(|core, now| core.pull(number, &mut buffer, turn, packet_len, now))?;
         if buffer.is_empty() {
             pace.idle();
             buffer = Vec::new();

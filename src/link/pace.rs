@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::limits::{
-    LINK_BACKLOG, LINK_BACKLOG_MIN, LINK_BACKLOG_START, PACKET_PLAIN_MAX, PACKET_PLAIN_MIN,
+    LINK_BACKLOG, LINK_BACKLOG_MIN, LINK_BACKLOG_START, PACKET_PLAIN_CHOSEN, PACKET_PLAIN_MIN,
     PACKET_PLAIN_START,
 };
 use crate::time::Time;
@@ -19,7 +19,7 @@ const BACKLOG_TIME: Duration = Duration::from_millis(8);
 const SPAN_MIN: Duration = Duration::from_millis(2);
 /// Bytes after which a link that never was full counts as fast: more than any backlog that is chosen for a
 /// slower one.
-const FREE: u64 = 4 * LINK_BACKLOG as u64;
+const FREE: u64 = LINK_BACKLOG as u64;
 
 /// The rate of a link's sending direction.
 ///
@@ -74,7 +74,7 @@ impl Pace {
     /// Plaintext that a packet should carry at most, bytes.
     pub fn packet_len(&self) -> usize {
         self.worth(PACKET_TIME, PACKET_PLAIN_START)
-            .clamp(PACKET_PLAIN_MIN, PACKET_PLAIN_MAX)
+            .clamp(PACKET_PLAIN_MIN, PACKET_PLAIN_CHOSEN)
     }
 
     /// Bytes that the kernel should hold unsent at most.
@@ -117,7 +117,7 @@ mod tests {
         assert!((19_000..21_000).contains(&middle.packet_len()));
         assert!((31_000..33_000).contains(&middle.backlog()));
         let fast = paced(500_000_000);
-        assert_eq!(fast.packet_len(), PACKET_PLAIN_MAX);
+        assert_eq!(fast.packet_len(), PACKET_PLAIN_CHOSEN);
         assert_eq!(fast.backlog(), LINK_BACKLOG);
     }
 
@@ -128,7 +128,7 @@ mod tests {
             assert_eq!(pace.packet_len(), PACKET_PLAIN_MIN);
             pace.wrote(4096);
         }
-        assert_eq!(pace.packet_len(), PACKET_PLAIN_MAX);
+        assert_eq!(pace.packet_len(), PACKET_PLAIN_CHOSEN);
     }
 
     #[test]
