@@ -50,7 +50,8 @@ pub(crate) fn skip(scenario: &str, programs: &[&str]) -> bool {
 
 /// Says something that is shown although the test passes: what goes to `println!` is not.
 fn tell(line: &str) {
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let line = format!("{line}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// Where a program is: on the path, in the places of system programs, or among PostgreSQL's own.

@@ -166,11 +166,9 @@ fn a_waiting_application_that_gives_up_is_forgotten() {
     let before = descriptors(&pair.client);
     if before == 0 {
         // What goes to `println!` is not shown when a test passes.
-        writeln!(
-            std::io::stderr(),
-            "SKIPPED (only root may count the descriptors of a node): waiting applications that give up"
-        )
-        .unwrap();
+        let line =
+            b"SKIPPED (only root may count descriptors): waiting applications that give up\n";
+        std::io::stderr().write_all(line).unwrap();
         return;
     }
     let waiting: Vec<TcpStream> = (0..50)
@@ -190,7 +188,7 @@ fn a_waiting_application_that_gives_up_is_forgotten() {
     let mut caller = pair
         .client
         .command(&["connect", "127.0.0.1", &port.to_string()])
-        .stdin(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
         .spawn()
         .unwrap();
     wait_until("it waits", || descriptors(&pair.client) > before);
@@ -208,8 +206,8 @@ fn a_killed_connect_frees_its_channel_at_once() {
     let mut caller = pair
         .client
         .command(&["connect", "127.0.0.1", &port.to_string()])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let stdout = caller.stdout.as_mut().unwrap();
