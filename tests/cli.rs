@@ -294,6 +294,33 @@ fn a_missing_configuration_is_named_with_its_remedy() {
 }
 
 #[test]
+fn a_wrong_configuration_exits_78_and_a_right_one_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("proxy.toml");
+    for (wrong, told) in [
+        ("[proxy\n", "1"),
+        ("[proxy]\nlissten = []\n", "listen"),
+        ("[[route]]\nmatch = [\"*\"]\nvia = \"nobody\"\n", "nobody"),
+    ] {
+        fs::write(&file, wrong).unwrap();
+        for args in [&["check"][..], &["run"]] {
+            let refused = output(dir.path(), args);
+            assert_eq!(refused.status.code(), Some(78), "{args:?} {wrong}");
+            assert!(refused.stdout.is_empty());
+            let stderr = text(&refused.stderr);
+            assert!(
+                stderr.contains("proxy.toml") && stderr.contains(told),
+                "{stderr}"
+            );
+        }
+    }
+    fs::write(&file, "[proxy]\nlisten = [\"127.0.0.1:1080\"]\n").unwrap();
+    let right = output(dir.path(), &["check"]);
+    assert_eq!(right.status.code(), Some(0));
+    assert!(text(&right.stdout).contains("127.0.0.1:1080"));
+}
+
+#[test]
 fn without_a_daemon_the_callers_exit_69() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("proxy.toml"), "").unwrap();

@@ -84,7 +84,7 @@ impl Core {
         }
     }
 
-    /// Asks the peer of a session whether it still has its state (rule 19 of `resume.md`).
+    /// Asks the peer of a session whether it still has its state (rule 19 of PROTOCOL 8).
     pub(super) fn check_state(&mut self, number: u32, now: Time) {
         let Some(peer) = self.sessions.get(&number).map(|entry| entry.session.peer()) else {
             return;

@@ -1,5 +1,7 @@
 mod cookies;
+mod memory;
 mod relink;
+mod suspension;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -347,34 +349,6 @@ fn a_transfer_goes_on_at_the_exact_byte_after_cuts_of_either_kind() {
 }
 
 #[test]
-fn a_pause_is_told_once_with_its_cause_and_its_length() {
-    let mut world = World::new();
-    world.connect();
-    let (near, far) = world.open();
-    world.silent = true;
-    world.write(0, near, b"into the silence");
-    world.run(Duration::from_secs(10));
-    world.disconnect();
-    world.connect();
-    world.run(Duration::from_secs(2));
-    world.disconnect();
-    world.run(Duration::from_secs(4));
-    world.connect();
-    world.run(Duration::from_secs(2));
-    assert_eq!(world.got(1, far), b"into the silence");
-    let pauses: Vec<(Reason, u64)> = world.nodes[0]
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            Event::Paused(_, _, cause, lasted) => Some((*cause, lasted.as_secs())),
-            _ => None,
-        })
-        .collect();
-    let expected = [(Reason::Suspicion, 10), (Reason::CarrierClosed, 4)];
-    assert_eq!(pauses, expected);
-}
-
-#[test]
 fn without_faults_no_byte_goes_twice() {
     let mut world = World::new();
     world.connect();
@@ -392,25 +366,6 @@ fn without_faults_no_byte_goes_twice() {
         (stats.bytes_resent, stats.bytes_sent),
         (0, bytes.len() as u64)
     );
-}
-
-#[test]
-fn a_day_of_suspension_costs_nothing_and_ends_at_once() {
-    let mut world = World::new();
-    world.connect();
-    let (near, far) = world.open();
-    world.write(0, near, b"before ");
-    world.run(RTT * 2);
-    world.disconnect();
-    world.now += Duration::from_secs(24 * 3600);
-    for node in &mut world.nodes {
-        node.core.handle_timeout(world.now);
-    }
-    world.connect();
-    world.run(RTT * 3);
-    world.write(0, near, b"and after");
-    world.run(RTT * 2);
-    assert_eq!(world.got(1, far), b"before and after");
 }
 
 #[test]
@@ -491,97 +446,6 @@ fn keys_wear_out_without_a_pause_or_a_byte_sent_twice() {
     assert!(!world.saw(0, |event| matches!(event, Event::Suspended(..))));
     let stats = world.nodes[0].core.session(near.session).unwrap().stats();
     assert_eq!(stats.bytes_resent, 0);
-}
-
-#[test]
-fn an_open_that_a_suspension_leaves_without_an_answer_fails_after_the_configured_time() {
-    let mut world = World::new();
-    world.connect();
-    let (kept, _) = world.open();
-    world.nodes[0].events.clear();
-    // Nothing arrives any more when the next OPEN leaves.
-    world.silent = true;
-    let peer = world.nodes[1].core.name();
-    let now = world.now;
-    world.nodes[0]
-        .core
-        .request(vec![peer], Target::Loopback(80), 1, now);
-    let failed = |event: &Event| matches!(event, Event::OpenFailed(_, OpenFailure::NoPath));
-    world.run(Duration::from_secs(29));
-    assert!(world.saw(0, |event| matches!(event, Event::Suspended(..))));
-    assert!(!world.saw(0, failed));
-    world.run(Duration::from_secs(2));
-    assert!(world.saw(0, failed));
-    world.disconnect();
-    world.connect();
-    world.run(Duration::from_secs(2));
-    assert!(world.nodes[0].core.has_channel(kept));
-    assert_eq!(world.nodes[0].core.channel_ids(kept.session).len(), 1);
-    assert_eq!(
-        world.nodes[1].core.channel_ids(1).len(),
-        1,
-        "the peer was told"
-    );
-}
-
-/// A node whose memory is enough for two channels, with both of them in a suspended session and a
-/// third peer in the place of theirs; the channels and the peer that was left.
-fn full(reset_oldest: bool) -> (World, [ChannelKey; 2], Node) {
-    let mut world = World::new();
-    world.nodes[0] = node_with(1, 1, 5 * crate::limits::CHANNEL_FLOOR as u64);
-    if reset_oldest {
-        world.nodes[0].core.reset_oldest = true;
-    }
-    world.connect();
-    let (first, _) = world.open();
-    world.nodes[0].events.clear();
-    let (second, _) = world.open();
-    assert_ne!(first, second);
-    world.write(0, first, b"kept for the peer");
-    world.disconnect();
-    let left = std::mem::replace(&mut world.nodes[1], node(3, 1));
-    world.run(Duration::from_secs(10));
-    world.nodes[0].events.clear();
-    (world, [first, second], left)
-}
-
-#[test]
-fn without_memory_everybody_waits_unless_the_oldest_suspended_session_shall_give_way() {
-    let (mut world, channels, _) = full(false);
-    world.connect();
-    let peer = world.nodes[1].core.name();
-    let now = world.now;
-    world.nodes[0]
-        .core
-        .request(vec![peer], Target::Loopback(80), 1, now);
-    world.run(Duration::from_secs(5));
-    let limit = |event: &Event| matches!(event, Event::Unassigned(_, OpenFailure::Limit));
-    assert!(world.saw(0, limit));
-    assert!(!world.saw(0, |event| matches!(event, Event::Reset(..))));
-    for key in channels {
-        assert!(world.nodes[0].core.has_channel(key));
-    }
-}
-
-#[test]
-fn the_oldest_suspended_session_gives_way_with_a_reset_at_both_ends() {
-    let (mut world, channels, left) = full(true);
-    for key in channels {
-        assert!(!world.nodes[0].core.has_channel(key));
-    }
-    world.connect();
-    let (near, far) = world.open();
-    world.write(0, near, b"there is room again");
-    world.run(RTT * 2);
-    assert_eq!(world.got(1, far), b"there is room again");
-    // The peer that was left hears of it when it comes back.
-    world.disconnect();
-    world.nodes[1] = left;
-    world.nodes[1].events.clear();
-    world.connect();
-    world.run(Duration::from_secs(10));
-    assert!(world.saw(1, |event| matches!(event, Event::Reset(..))));
-    assert!(!world.saw(1, |event| matches!(event, Event::Closed(_))));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the simulator looks at to check a session's invariants (`resume.md`, section 4).
+//! What the simulator looks at to check a session's invariants (PROTOCOL 8).
 
 use crate::session::Session;
 use crate::ssm::schedule::{Pair, Side};

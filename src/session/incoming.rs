@@ -475,7 +475,7 @@ impl Session {
         (known.count() < OPENED_RANGES_MAX || known.touches(number)).then(|| known.insert(number))
     }
 
-    /// Takes a Re-Hello addressed to this session (`resume.md`, rules 5 to 10).
+    /// Takes a Re-Hello addressed to this session (PROTOCOL 8, rules 5 to 10).
     pub fn handle_re_hello(&mut self, sealed: &[u8], now: Time) {
         let Some(plain) = self.epochs.open_resume(self.local_index, sealed) else {
             self.stats.packets_dropped += 1;

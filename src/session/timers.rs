@@ -23,7 +23,7 @@ pub enum LinkEvent {
 }
 
 impl Session {
-    /// Reacts to a change of the links below (rules 1, 2 and 18 of `resume.md`).
+    /// Reacts to a change of the links below (rules 1, 2 and 18 of PROTOCOL 8).
     pub fn link_event(&mut self, event: LinkEvent, now: Time) {
         if self.ended {
             return;

@@ -370,6 +370,10 @@ impl World {
             }
             Event::Reset(channel, _) => {
                 let key = key(channel);
+                if self.restarting {
+                    // Its OPEN crossed the goodbye of the other end.
+                    end.applications.may_be_cut(key, &mut self.oracle);
+                }
                 end.applications.was_cut(key, &mut self.oracle);
             }
             Event::Closed(channel) => {

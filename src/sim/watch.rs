@@ -1,4 +1,4 @@
-//! What must hold of two sessions in every state (`resume.md`, section 4; security 3.3).
+//! What must hold of two sessions in every state (PROTOCOL 8; security 3.3).
 
 use std::collections::BTreeMap;
 

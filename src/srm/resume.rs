@@ -424,7 +424,7 @@ impl Resume {
         self.reason
     }
 
-    /// What one side can see of the invariants of `resume.md`, section 4; names the one that fails.
+    /// What one side can see of the invariants of PROTOCOL 8; names the one that fails.
     pub fn invariants(&self, keys: &impl Keys) -> Result<(), &'static str> {
         let next = keys.next();
         let settled = self.is_settled(keys);

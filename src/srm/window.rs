@@ -66,6 +66,7 @@ impl<T: Copy> Best<T> {
 #[derive(Debug)]
 pub struct Window {
     path: u64,
+    began: Time,
     delivered: u64,
     delivered_at: Time,
     /// Bytes per second.
@@ -79,6 +80,7 @@ impl Window {
     pub const fn new(path: u64, now: Time) -> Self {
         Self {
             path,
+            began: now,
             delivered: 0,
             delivered_at: now,
             rate: Best::new(now),
@@ -111,8 +113,16 @@ impl Window {
         if self.rtt.note(rtt, Duration::min, RTT_LIFE, now) {
             self.searching_until = now + (rtt * 2).max(SEARCH_MIN);
         }
+        // A packet that left before the path was left and found again has the stamp of another window.
+        let since = self
+            .delivered
+            .checked_sub(stamp.delivered)
+            .filter(|_| stamp.delivered_at >= self.began);
+        let Some(since) = since else {
+            return;
+        };
         let span = now.since(stamp.delivered_at).max(Duration::from_micros(1));
-        let sum = u128::from(self.delivered - stamp.delivered) * 1_000_000_000;
+        let sum = u128::from(since) * 1_000_000_000;
         let rate = u64::try_from(sum / span.as_nanos()).unwrap_or(u64::MAX);
         let life = RATE_LIFE.max(rtt * 10);
         self.rate.note(rate, u64::max, life, now);
@@ -204,6 +214,21 @@ mod tests {
         let limit = window.limit(PACKET, Time::NEVER);
         let bdp = 4_000_000;
         assert!((bdp..4 * bdp).contains(&limit), "{limit}");
+    }
+
+    #[test]
+    fn a_packet_from_before_the_path_was_left_tells_nothing_of_the_rate() {
+        let mut before = Window::new(1, Time::ZERO);
+        let rtt = Duration::from_millis(10);
+        fill(125_000_000, rtt, 100, &mut before, Time::ZERO);
+        let sent = Time::ZERO + Duration::from_secs(10);
+        let old = before.stamp(false, sent);
+        let early = Window::new(1, Time::ZERO).stamp(true, Time::ZERO);
+        let mut again = Window::new(1, sent + rtt);
+        for stamp in [old, early] {
+            again.arrived(PACKET as u64, stamp, rtt, sent + rtt * 2);
+            assert_eq!(again.rate(), None);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Namespaces and the wires between them: client – router – server, and a second router for the move.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +28,9 @@ pub(crate) fn skip(scenario: &str, programs: &[&str]) -> bool {
     let probe = format!("muses-probe-{}-{number}", std::process::id());
     let added = Command::new("ip").args(["netns", "add", &probe]).output();
     if !added.is_ok_and(|out| out.status.success()) {
-        println!("SKIPPED (needs root and network namespaces): {scenario}");
+        tell(&format!(
+            "SKIPPED (needs root and network namespaces): {scenario}"
+        ));
         return true;
     }
     ip(&format!("netns del {probe}"));
@@ -41,8 +44,14 @@ pub(crate) fn skip(scenario: &str, programs: &[&str]) -> bool {
     }
     let decides = std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(!decides, "{scenario}: not installed: {missing:?}");
-    println!("SKIPPED (not installed: {missing:?}): {scenario}");
+    tell(&format!("SKIPPED (not installed: {missing:?}): {scenario}"));
     true
+}
+
+/// Says something that is shown although the test passes: what goes to `println!` is not.
+fn tell(line: &str) {
+    let line = format!("{line}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// Where a program is: on the path, in the places of system programs, or among PostgreSQL's own.

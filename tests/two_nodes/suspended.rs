@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::Stdio;
 use std::sync::mpsc;
 
 use rustix::process::Signal;
@@ -130,6 +131,21 @@ fn a_new_connection_waits_for_the_configured_time_and_hears_the_honest_code() {
     ask(&late, &v4(port));
     let mut browser = stream(pair.proxy());
     write!(browser, "CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n").unwrap();
+    let port_text = port.to_string();
+    let mut connect = pair.client.command(&["connect", "127.0.0.1", &port_text]);
+    let out = connect.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(out.status.code(), Some(75), "time-out");
+    let session = &pair.client.status()["sessions"][0];
+    assert!(session["last_answer_ms"].as_u64() > Some(3_000));
+    assert!(
+        session["reason"]
+            .as_str()
+            .is_some_and(|why| !why.is_empty())
+    );
+    assert!(session["since"].as_f64().is_some_and(|since| since > 0.0));
+    assert_eq!(session["handshakes"], 1);
+    let channels = session["channels"].as_array().unwrap();
+    assert!(channels.iter().any(|channel| channel["state"] == "open"));
     assert_eq!(answered(&early), 4, "asked before the suspension");
     assert_eq!(answered(&late), 4, "asked during the suspension");
     let mut status = [0; 12];
@@ -149,7 +165,10 @@ fn a_waiting_application_that_gives_up_is_forgotten() {
     suspend(&pair);
     let before = descriptors(&pair.client);
     if before == 0 {
-        println!("skipped: only root may count the descriptors of a node");
+        // What goes to `println!` is not shown when a test passes.
+        let line =
+            b"SKIPPED (only root may count descriptors): waiting applications that give up\n";
+        std::io::stderr().write_all(line).unwrap();
         return;
     }
     let waiting: Vec<TcpStream> = (0..50)
@@ -169,7 +188,7 @@ fn a_waiting_application_that_gives_up_is_forgotten() {
     let mut caller = pair
         .client
         .command(&["connect", "127.0.0.1", &port.to_string()])
-        .stdin(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
         .spawn()
         .unwrap();
     wait_until("it waits", || descriptors(&pair.client) > before);
@@ -187,8 +206,8 @@ fn a_killed_connect_frees_its_channel_at_once() {
     let mut caller = pair
         .client
         .command(&["connect", "127.0.0.1", &port.to_string()])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let stdout = caller.stdout.as_mut().unwrap();

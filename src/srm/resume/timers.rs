@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::random::Random;
 use crate::time::Time;
 
-/// First interval of T_ask, and least interval of T_confirm (`resume.md`, timers).
+/// First interval of T_ask, and least interval of T_confirm (PROTOCOL 8).
 const FIRST: Duration = Duration::from_millis(250);
 /// Longest interval of T_ask while channels are open (R-R8).
 const ASK_MAX_OPEN: Duration = Duration::from_secs(1);
@@ -122,7 +122,7 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    /// Answers to H without news, per second and session (`resume.md`, timers).
+    /// Answers to H without news, per second and session (PROTOCOL 8).
     pub(super) const PER_SECOND: u32 = 20;
 
     pub(super) const fn new(now: Time) -> Self {

@@ -1,0 +1,63 @@
+//! What happens when memory is used up by sessions that are suspended.
+
+use super::*;
+
+/// A node whose memory is enough for two channels, with both of them in a suspended session and a
+/// third peer in the place of theirs; the channels and the peer that was left.
+fn full(reset_oldest: bool) -> (World, [ChannelKey; 2], Node) {
+    let mut world = World::new();
+    world.nodes[0] = node_with(1, 1, 5 * crate::limits::CHANNEL_FLOOR as u64);
+    if reset_oldest {
+        world.nodes[0].core.reset_oldest = true;
+    }
+    world.connect();
+    let (first, _) = world.open();
+    world.nodes[0].events.clear();
+    let (second, _) = world.open();
+    assert_ne!(first, second);
+    world.write(0, first, b"kept for the peer");
+    world.disconnect();
+    let left = std::mem::replace(&mut world.nodes[1], node(3, 1));
+    world.run(Duration::from_secs(10));
+    world.nodes[0].events.clear();
+    (world, [first, second], left)
+}
+
+#[test]
+fn without_memory_everybody_waits_unless_the_oldest_suspended_session_shall_give_way() {
+    let (mut world, channels, _) = full(false);
+    world.connect();
+    let peer = world.nodes[1].core.name();
+    let now = world.now;
+    world.nodes[0]
+        .core
+        .request(vec![peer], Target::Loopback(80), 1, now);
+    world.run(Duration::from_secs(5));
+    let limit = |event: &Event| matches!(event, Event::Unassigned(_, OpenFailure::Limit));
+    assert!(world.saw(0, limit));
+    assert!(!world.saw(0, |event| matches!(event, Event::Reset(..))));
+    for key in channels {
+        assert!(world.nodes[0].core.has_channel(key));
+    }
+}
+
+#[test]
+fn the_oldest_suspended_session_gives_way_with_a_reset_at_both_ends() {
+    let (mut world, channels, left) = full(true);
+    for key in channels {
+        assert!(!world.nodes[0].core.has_channel(key));
+    }
+    world.connect();
+    let (near, far) = world.open();
+    world.write(0, near, b"there is room again");
+    world.run(RTT * 2);
+    assert_eq!(world.got(1, far), b"there is room again");
+    // The peer that was left hears of it when it comes back.
+    world.disconnect();
+    world.nodes[1] = left;
+    world.nodes[1].events.clear();
+    world.connect();
+    world.run(Duration::from_secs(10));
+    assert!(world.saw(1, |event| matches!(event, Event::Reset(..))));
+    assert!(!world.saw(1, |event| matches!(event, Event::Closed(_))));
+}

@@ -1,0 +1,81 @@
+//! Sessions without a path: what is told of a pause, how long it may last, and OPENs that it left behind.
+
+use super::*;
+
+#[test]
+fn a_pause_is_told_once_with_its_cause_and_its_length() {
+    let mut world = World::new();
+    world.connect();
+    let (near, far) = world.open();
+    world.silent = true;
+    world.write(0, near, b"into the silence");
+    world.run(Duration::from_secs(10));
+    world.disconnect();
+    world.connect();
+    world.run(Duration::from_secs(2));
+    world.disconnect();
+    world.run(Duration::from_secs(4));
+    world.connect();
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.got(1, far), b"into the silence");
+    let pauses: Vec<(Reason, u64)> = world.nodes[0]
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Paused(_, _, cause, lasted) => Some((*cause, lasted.as_secs())),
+            _ => None,
+        })
+        .collect();
+    let expected = [(Reason::Suspicion, 10), (Reason::CarrierClosed, 4)];
+    assert_eq!(pauses, expected);
+}
+
+#[test]
+fn a_day_of_suspension_costs_nothing_and_ends_at_once() {
+    let mut world = World::new();
+    world.connect();
+    let (near, far) = world.open();
+    world.write(0, near, b"before ");
+    world.run(RTT * 2);
+    world.disconnect();
+    world.now += Duration::from_secs(24 * 3600);
+    for node in &mut world.nodes {
+        node.core.handle_timeout(world.now);
+    }
+    world.connect();
+    world.run(RTT * 3);
+    world.write(0, near, b"and after");
+    world.run(RTT * 2);
+    assert_eq!(world.got(1, far), b"before and after");
+}
+
+#[test]
+fn an_open_that_a_suspension_leaves_without_an_answer_fails_after_the_configured_time() {
+    let mut world = World::new();
+    world.connect();
+    let (kept, _) = world.open();
+    world.nodes[0].events.clear();
+    // Nothing arrives any more when the next OPEN leaves.
+    world.silent = true;
+    let peer = world.nodes[1].core.name();
+    let now = world.now;
+    world.nodes[0]
+        .core
+        .request(vec![peer], Target::Loopback(80), 1, now);
+    let failed = |event: &Event| matches!(event, Event::OpenFailed(_, OpenFailure::NoPath));
+    world.run(Duration::from_secs(29));
+    assert!(world.saw(0, |event| matches!(event, Event::Suspended(..))));
+    assert!(!world.saw(0, failed));
+    world.run(Duration::from_secs(2));
+    assert!(world.saw(0, failed));
+    world.disconnect();
+    world.connect();
+    world.run(Duration::from_secs(2));
+    assert!(world.nodes[0].core.has_channel(kept));
+    assert_eq!(world.nodes[0].core.channel_ids(kept.session).len(), 1);
+    assert_eq!(
+        world.nodes[1].core.channel_ids(1).len(),
+        1,
+        "the peer was told"
+    );
+}
