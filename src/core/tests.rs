@@ -1,3 +1,4 @@
+mod burst;
 mod cookies;
 mod relink;
 
