@@ -34,7 +34,7 @@ use crate::cloak::neighbours::{Link as LinkNumber, Neighbours};
 use crate::core::gate::{Bucket, Gate, Meter};
 use crate::core::handshakes::Attempt;
 use crate::core::links::Link;
-use crate::core::requests::Request;
+use crate::core::requests::Requests;
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
@@ -115,7 +115,7 @@ pub struct Core {
     gate: Gate,
     /// When certificates were looked at last.
     checked_at: Time,
-    requests: Vec<Request>,
+    requests: Requests,
     next_ticket: u64,
     /// Channels that were opened and had no answer then, with the time to look at them; by time.
     opening: VecDeque<(Time, ChannelKey)>,
@@ -152,7 +152,7 @@ impl Core {
             by_index: BTreeMap::new(),
             gate,
             checked_at: Time::ZERO,
-            requests: Vec::new(),
+            requests: Requests::default(),
             next_ticket: 0,
             opening: VecDeque::new(),
             reset_oldest: false,
@@ -193,7 +193,7 @@ impl Core {
             .filter_map(|peer| peer.attempt.as_ref())
             .map(Attempt::due_at)
             .min();
-        let requests = self.requests.iter().map(Request::deadline).min();
+        let requests = self.requests.due_at();
         let opening = self.opening_due_at();
         let first = [sessions, attempts, requests, opening]
             .into_iter()
@@ -248,6 +248,7 @@ impl Core {
             let Some(peer) = self.sessions.get(&number).map(|e| e.session.peer()) else {
                 continue;
             };
+            self.let_requests_go(number, now);
             while let Some(signal) = self
                 .sessions
                 .get_mut(&number)
@@ -444,9 +445,9 @@ impl Core {
             entry.session.close();
             self.touched.insert(*number);
         }
-        for request in std::mem::take(&mut self.requests) {
+        for ticket in std::mem::take(&mut self.requests).into_tickets() {
             self.events
-                .push_back(Event::Unassigned(request.ticket, OpenFailure::General));
+                .push_back(Event::Unassigned(ticket, OpenFailure::General));
         }
         self.settle(now);
     }

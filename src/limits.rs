@@ -36,6 +36,12 @@ pub const CHANNEL_WINDOW_MAX: usize = 32 << 20;
 pub const CHANNELS_MAX: usize = 131_072;
 /// OPENs of one peer that wait for their service; further ones are answered with "limit reached".
 pub const OPENS_PENDING_MAX: usize = 1_024;
+/// OPENs of one session that wait for their answer; further requests wait here until answers come. A
+/// forwarder keeps 512 for one peer (R-A8) and refuses the rest; those that were given up meanwhile still
+/// count there.
+pub const OPENING_MAX: usize = 480;
+/// Requests for channels that may wait at once; more are answered with "limit reached".
+pub const REQUESTS_MAX: usize = 4_096;
 /// Ranges of channel numbers that a peer may leave gaps between: gaps close when lost OPENs come again.
 /// An OPEN or RESET that would make another one counts as not received, and comes again.
 pub const OPENED_RANGES_MAX: usize = 1_024;

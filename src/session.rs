@@ -157,6 +157,8 @@ pub struct Session {
     channels: BTreeMap<ChannelId, Channel>,
     opened_by_peer: Ranges,
     opens_pending: usize,
+    /// Channels in [`Phase::Opening`].
+    opening: usize,
     /// Refused channels that the peer has not heard of.
     stubs: usize,
     next_counter: u64,
@@ -219,6 +221,7 @@ impl Session {
             channels: BTreeMap::new(),
             opened_by_peer: Ranges::default(),
             opens_pending: 0,
+            opening: 0,
             stubs: 0,
             next_counter: 1,
             gone: VecDeque::new(),
@@ -315,6 +318,11 @@ impl Session {
     /// The channels.
     pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &Channel)> {
         self.channels.iter().map(|(id, channel)| (*id, channel))
+    }
+
+    /// Channels that we asked for and that have no answer.
+    pub const fn opening(&self) -> usize {
+        self.opening
     }
 
     /// Whether a channel of it holds memory of the budget.

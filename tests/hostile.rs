@@ -370,3 +370,22 @@ fn a_gateway_without_descriptors_says_so_and_recovers() {
     });
     is_well(&pair);
 }
+
+#[test]
+fn a_burst_of_connections_opens_without_a_refusal() {
+    let pair = Pair::new();
+    let port = serve(echo);
+    let crowd: Vec<_> = (0..2_000)
+        .map(|_| {
+            let application = stream(pair.proxy());
+            ask(&application, &v4(port));
+            application
+        })
+        .collect();
+    let refused = crowd.iter().filter(|stream| answered(stream) != 0).count();
+    assert_eq!(refused, 0);
+    for application in crowd.iter().step_by(50) {
+        ping(application, b"my turn");
+    }
+    is_well(&pair);
+}

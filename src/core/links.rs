@@ -54,6 +54,8 @@ pub(super) struct Link {
     sealer: FrameSealer,
     opener: FrameOpener,
     outbox: VecDeque<Message>,
+    /// It says goodbye behind what its sessions have to say.
+    leaving: bool,
 }
 
 #[derive(Debug)]
@@ -61,7 +63,6 @@ enum Message {
     Ping(u64),
     Pong(u64),
     Signal(Route, Vec<u8>),
-    Goodbye,
 }
 
 /// Delivery into one session's channels.
@@ -131,6 +132,7 @@ impl Core {
             sealer: FrameSealer::new(send_key),
             opener: FrameOpener::new(receive_key),
             outbox: VecDeque::new(),
+            leaving: false,
         };
         if dialled && let Due::Ping(id) = link.life.ask(now) {
             // Shows the one that accepted that we are no replay.
@@ -332,7 +334,7 @@ impl Core {
             link.write(&message, out)?;
         }
         if self.neighbours.preferred(peer.tag()) != Some(number) {
-            return Ok(());
+            return link.take_leave(out);
         }
         let route = Route::neighbour(own, peer.tag());
         let sessions = self
@@ -370,6 +372,13 @@ impl Core {
             }
             self.touched.insert(*session);
         }
+        let said = |session: &u32| {
+            let entry = self.sessions.get(session);
+            entry.is_none_or(|entry| !entry.session.is_closing())
+        };
+        if sessions.iter().all(said) {
+            link.take_leave(out)?;
+        }
         self.settle(now);
         Ok(())
     }
@@ -387,11 +396,16 @@ impl Core {
             .peers
             .get(&link.peer)
             .map_or(&[][..], |known| &known.sessions);
-        preferred
-            && sessions
-                .iter()
-                .filter_map(|session| self.sessions.get(session))
-                .any(|entry| entry.session.wants_to_send(now))
+        if !preferred {
+            return link.leaving;
+        }
+        let mut entries = sessions
+            .iter()
+            .filter_map(|session| self.sessions.get(session));
+        let any = entries
+            .clone()
+            .any(|entry| entry.session.wants_to_send(now));
+        any || (link.leaving && entries.all(|entry| !entry.session.is_closing()))
     }
 
     /// The next link that has something to send since it was last asked.
@@ -437,10 +451,11 @@ impl Core {
         }
     }
 
-    /// Says goodbye on every link, before the node stops.
+    /// Says goodbye on every link behind the sessions' goodbyes, before the node stops: the neighbour reads
+    /// nothing after it.
     pub fn leave(&mut self) {
         for (number, link) in &mut self.links {
-            link.send(Message::Goodbye);
+            link.leaving = true;
             self.hot.insert(*number);
         }
     }
@@ -489,6 +504,14 @@ impl Link {
         }
     }
 
+    /// Says goodbye, if it is time to.
+    fn take_leave(&mut self, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
+        if std::mem::take(&mut self.leaving) {
+            self.sealer.seal(&Head::Goodbye, out)?;
+        }
+        Ok(())
+    }
+
     fn send(&mut self, message: Message) {
         if self.outbox.len() >= OUTBOX_MAX {
             self.outbox.pop_front();
@@ -504,7 +527,6 @@ impl Link {
                 route: route.clone(),
                 message: bytes,
             },
-            Message::Goodbye => Head::Goodbye,
         };
         Ok(self.sealer.seal(&head, out)?)
     }

@@ -1,3 +1,4 @@
+mod burst;
 mod cookies;
 mod memory;
 mod relink;
@@ -515,5 +516,39 @@ fn who_may_not_take_part_any_more_loses_its_channels() {
     assert!(world.saw(
         0,
         |event| matches!(event, Event::Reset(key, _) if *key == near)
+    ));
+}
+
+#[test]
+fn a_node_that_stops_says_goodbye_for_its_sessions_before_its_links() {
+    let mut world = World::new();
+    world.connect();
+    let (near, far) = world.open();
+    let now = world.now;
+    let core = &mut world.nodes[0].core;
+    core.close(now);
+    core.leave();
+    let (link, mut out) = (world.nodes[0].link.unwrap(), Vec::new());
+    while world.nodes[0].core.link_wants_to_send(link, now) {
+        let core = &mut world.nodes[0].core;
+        core.pull(link, &mut out, 1 << 16, 4_000, now).unwrap();
+        core.flush(now);
+    }
+    world.nodes[0].act(now);
+    assert!(!world.nodes[0].core.has_channel(near));
+    let node = &mut world.nodes[1];
+    let link = node.link.unwrap();
+    let end = node
+        .core
+        .receive(link, &mut out, &mut node.application, now);
+    assert_eq!(end, Err(LinkEnd::Goodbye));
+    node.core.link_down(link, now);
+    node.act(now);
+    assert!(world.saw(1, |event| {
+        matches!(event, Event::SessionDown(_, _, EndReason::Goodbye))
+    }));
+    assert!(world.saw(
+        1,
+        |event| matches!(event, Event::Reset(key, _) if *key == far)
     ));
 }

@@ -1,6 +1,6 @@
 //! What the simulator looks at to check a session's invariants (PROTOCOL 8).
 
-use crate::session::Session;
+use crate::session::{Channel, Phase, Session};
 use crate::ssm::schedule::{Pair, Side};
 
 /// Numbers and pairs of one side, and how much it keeps.
@@ -20,7 +20,7 @@ pub(crate) struct Audit {
     pub(crate) pairs: usize,
     /// Ranges of channels that the peer has opened.
     pub(crate) opened: usize,
-    /// The first rule of the exchange that does not hold.
+    /// The first rule that does not hold.
     pub(crate) broken: Option<&'static str>,
 }
 
@@ -35,7 +35,17 @@ impl Session {
             next: self.epochs.next(),
             pairs: self.pairs.len(),
             opened: self.opened_by_peer.count(),
-            broken: self.resume.invariants(&self.epochs).err(),
+            broken: self
+                .resume
+                .invariants(&self.epochs)
+                .err()
+                .or_else(|| self.miscounted()),
         }
+    }
+
+    fn miscounted(&self) -> Option<&'static str> {
+        let phases = self.channels.values().map(Channel::phase);
+        let opening = phases.filter(|phase| *phase == Phase::Opening).count();
+        (opening != self.opening).then_some("channels without an answer are counted")
     }
 }

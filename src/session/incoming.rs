@@ -365,6 +365,7 @@ impl Session {
         channel.send.credit(0, permitted)?;
         if channel.phase == Phase::Opening {
             channel.phase = Phase::Open;
+            self.opening = self.opening.saturating_sub(1);
             channel.open = Told::Done;
             self.events.push_back(Event::Opened(id));
         }
@@ -379,6 +380,7 @@ impl Session {
             .is_some_and(|channel| channel.phase == Phase::Opening)
         {
             self.channels.remove(&id);
+            self.opening = self.opening.saturating_sub(1);
             self.events
                 .push_back(Event::OpenFailed(id, OpenFailure::from_wire_code(code)));
             self.note_idle(now);
@@ -523,6 +525,7 @@ impl Session {
             return;
         }
         self.ended = true;
+        self.opening = 0;
         for (id, channel) in std::mem::take(&mut self.channels) {
             if !matches!(channel.phase, Phase::Refused(_) | Phase::Reset(_)) {
                 self.events

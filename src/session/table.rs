@@ -27,6 +27,7 @@ impl Session {
             .halves(CHANNEL_FLOOR as u64, now)
             .ok_or(OpenFailure::Limit)?;
         self.next_counter += 1;
+        self.opening += 1;
         self.insert(
             id,
             Channel::new(Phase::Opening, target, send, receive, now),
@@ -232,8 +233,10 @@ impl Session {
         if matches!(channel.phase, Phase::Refused(_) | Phase::Reset(_)) {
             return;
         }
-        if channel.phase == Phase::Incoming {
-            self.opens_pending = self.opens_pending.saturating_sub(1);
+        match channel.phase {
+            Phase::Incoming => self.opens_pending = self.opens_pending.saturating_sub(1),
+            Phase::Opening => self.opening = self.opening.saturating_sub(1),
+            Phase::Open | Phase::Refused(_) | Phase::Reset(_) => {}
         }
         channel.phase = Phase::Reset(code);
         channel.reset = Told::Due;
@@ -250,7 +253,8 @@ impl Session {
         };
         match channel.phase {
             Phase::Incoming => self.opens_pending = self.opens_pending.saturating_sub(1),
-            Phase::Opening | Phase::Open => {}
+            Phase::Opening => self.opening = self.opening.saturating_sub(1),
+            Phase::Open => {}
             Phase::Refused(_) => {
                 self.stubs = self.stubs.saturating_sub(1);
                 self.note_idle(now);

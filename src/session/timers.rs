@@ -226,6 +226,11 @@ impl Session {
         }
     }
 
+    /// Whether it is to end with the next packet.
+    pub const fn is_closing(&self) -> bool {
+        self.goodbye.is_some() && !self.ended
+    }
+
     /// Something hints that the peer may be gone: asks for a sign of life.
     pub const fn probe(&mut self) {
         self.probe_due = true;
