@@ -1,6 +1,11 @@
-//! CLOAK: the overlay. Who the neighbours are and where a packet goes next.
+//! CLOAK: the overlay. Who the neighbours are, where this node hangs in the tree, and where a packet goes next.
 //!
 //! Pure, and a sibling of `session` and `link`: it knows neither. It sees routing headers, never what
 //! is behind them.
 
+pub mod forward;
+pub mod geometry;
 pub mod neighbours;
+pub mod poincare;
+
+mod fixed;
