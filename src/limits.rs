@@ -163,6 +163,8 @@ pub const LINK_BACKLOG: usize = 512 << 10;
 pub const LINK_BACKLOG_MIN: usize = 4 << 10;
 /// The same for a link whose rate is not known yet.
 pub const LINK_BACKLOG_START: usize = 32 << 10;
+/// How long a link without anything to send keeps its write buffer.
+pub const LINK_BUFFER_LINGER: Duration = Duration::from_secs(1);
 /// Bytes read from a link in one turn.
 pub const LINK_READ: usize = 256 << 10;
 /// Bytes moved for one connection in one turn.

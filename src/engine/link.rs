@@ -8,12 +8,13 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use crate::cloak::neighbours::Link;
 use crate::core::{Core, Joined, LinkEnd};
 use crate::engine::{Health, Loop, RunningLink};
 use crate::lcm::shell::Shell;
-use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_READ, LINK_TURN};
+use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_BUFFER_LINGER, LINK_READ, LINK_TURN};
 use crate::link::pace::Pace;
 use crate::srm::resume::Reason;
 use crate::wire::link::LENGTHS_LEN;
@@ -161,8 +162,10 @@ async fn read(shell: &Shell, number: Link, stream: &TcpStream) -> Result<(), Bro
         let used = shell.with(|core, now| core.receive(number, frames, &mut table, now))?;
         buffer.copy_within(used..filled, 0);
         filled -= used;
-        // Whatever else became ready goes next.
-        yield_now().await;
+        if used >= LINK_TURN {
+            // Whatever else became ready goes next.
+            yield_now().await;
+        }
     }
 }
 
@@ -186,8 +189,11 @@ async fn write(
         shell.with(|core, now| core.pull(number, &mut buffer, turn, packet_len, now))?;
         if buffer.is_empty() {
             pace.idle();
-            buffer = Vec::new();
-            wake.notified().await;
+            // A buffer that was just used is used again soon; an idle link holds none.
+            if timeout(LINK_BUFFER_LINGER, wake.notified()).await.is_err() {
+                buffer = Vec::new();
+                wake.notified().await;
+            }
             continue;
         }
         let mut rest = buffer.as_slice();
@@ -204,9 +210,12 @@ async fn write(
                 Err(error) => return Err(error.into()),
             }
         }
+        let whole_turn = buffer.len() >= turn;
         buffer.clear();
-        // Whatever else became ready goes next.
-        yield_now().await;
+        if whole_turn {
+            // Whatever else became ready goes next.
+            yield_now().await;
+        }
     }
 }
 
