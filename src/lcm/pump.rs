@@ -37,6 +37,8 @@ pub struct Pump {
     ended: Option<oneshot::Sender<Ending>>,
     app_ended: bool,
     far_ended: bool,
+    /// Its fate has been shown to the local stream.
+    settled: bool,
     from_local: u64,
     to_local: u64,
 }
@@ -92,13 +94,14 @@ impl Pump {
             ended: None,
             app_ended: false,
             far_ended: false,
+            settled: false,
             from_local: 0,
             to_local: 0,
         }
     }
 
     /// Runs the connection until both directions are done or it is cut, then takes it from the table.
-    /// May be dropped only when the node stops.
+    /// Dropped before, as when the node stops, it resets the local stream.
     pub async fn run(mut self, answer: Answer) -> Moved {
         let (mut success, failure, mut opened) = match answer {
             Answer::Silent => (Vec::new(), None, None),
@@ -134,6 +137,7 @@ impl Pump {
         .await;
         drop(failed);
         let ending = self.finish(&stop);
+        self.settled = true;
         if let Stop::Failed(why) = stop {
             if let Some(failure) = failure {
                 self.farewell(&failure(why));
@@ -339,6 +343,14 @@ impl Pump {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.connection.stream.reset_on_close();
+        }
     }
 }
 

@@ -49,6 +49,10 @@ impl Session {
         if self.is_suspended() || !self.confirmed {
             return;
         }
+        // The goodbye finds no way any more; whoever waits for the end must not wait for a resume.
+        if let Some(reason) = self.goodbye.take() {
+            return self.end(reason);
+        }
         if self
             .resume
             .suspend(&mut self.epochs, cause, &mut self.random, now)

@@ -79,3 +79,23 @@ fn an_open_that_a_suspension_leaves_without_an_answer_fails_after_the_configured
         "the peer was told"
     );
 }
+
+#[test]
+fn a_goodbye_that_the_loss_of_the_link_forestalls_still_ends_the_session() {
+    let mut world = World::new();
+    world.connect();
+    let (near, _) = world.open();
+    world.nodes[0].core.close(world.now);
+    // The peer was quicker to leave: the link goes before the goodbye found room on it.
+    world.disconnect();
+    let mut seen = Vec::new();
+    while let Some(event) = world.nodes[0].core.poll_event() {
+        seen.push(event);
+    }
+    assert!(
+        seen.iter()
+            .any(|event| matches!(event, Event::Reset(key, _) if *key == near)),
+        "{seen:?}"
+    );
+    assert!(!world.nodes[0].core.has_channel(near));
+}
