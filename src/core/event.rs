@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cloak::neighbours::Link;
+use crate::cloak::overlay::Misbehaviour;
 use crate::link::frames::FrameError;
 use crate::name::Name;
 use crate::session::{EndReason, ResetCode};
@@ -70,6 +71,9 @@ pub enum LinkEnd {
     /// The neighbour is leaving.
     #[error("the neighbour is leaving")]
     Goodbye,
+    /// The neighbour breaks the rules of the overlay.
+    #[error(transparent)]
+    Overlay(#[from] Misbehaviour),
     /// The link was ended before.
     #[error("the link was ended before")]
     Unknown,

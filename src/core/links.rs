@@ -2,20 +2,25 @@
 
 use std::collections::VecDeque;
 
-use crate::cloak::neighbours::{Hop, Link as LinkNumber};
+use crate::cloak::forward::Verdict;
+use crate::cloak::neighbours::Link as LinkNumber;
+use crate::cloak::queues::{Content, Queues, Waiting};
 use crate::core::event::{ChannelKey, Event, LinkEnd};
-use crate::core::{Core, Deliver};
+use crate::core::overlay::Onward;
+use crate::core::paths::Carrier;
+use crate::core::{Core, Deliver, Entry};
 use crate::limits::{FRAME_HEAD_MAX, LINKS_MAX, LINKS_UNPROVED_MAX};
 use crate::link::frames::{FrameOpener, FrameSealer, OpenFrame};
 use crate::link::handshake::EARLY_MAX;
 use crate::link::liveness::{Due, Liveness};
 use crate::name::Name;
-use crate::session::{Arrived, Delivery, LinkEvent};
+use crate::session::{Arrived, Delivery, LinkEvent, HelloTo};
 use crate::srm::resume::Reason;
 use crate::time::Time;
 use crate::wire::codec::Reader;
 use crate::wire::frame::ChannelId;
 use crate::wire::link::{Head, Route};
+use crate::wire::location::Location;
 use crate::wire::packet::{HEADER_LEN, Header};
 
 /// Messages that may wait for a link to take them; the oldest goes beyond.
@@ -38,6 +43,8 @@ pub struct Joined {
     pub dialled: bool,
     /// The other end of the TCP connection, for status.
     pub endpoint: String,
+    /// It was made for sessions between its two ends only, and takes no part in the overlay.
+    pub shortcut: bool,
 }
 
 /// A link.
@@ -47,6 +54,7 @@ pub(super) struct Link {
     pub(super) boot: [u8; 16],
     pub(super) dialled: bool,
     pub(super) endpoint: String,
+    pub(super) shortcut: bool,
     pub(super) since: Time,
     pub(super) life: Liveness,
     /// The neighbour has shown that it is there: what opened the handshake may have been a replay.
@@ -54,6 +62,12 @@ pub(super) struct Link {
     sealer: FrameSealer,
     opener: FrameOpener,
     outbox: VecDeque<Message>,
+    /// Sessions of this node that it carries.
+    pub(super) riders: Vec<u32>,
+    /// Frames of others that go on by it.
+    queues: Queues,
+    /// Bytes by which own sessions were served more than those of others, since both waited.
+    ahead: i64,
     /// It says goodbye behind what its sessions have to say.
     leaving: bool,
 }
@@ -63,6 +77,7 @@ enum Message {
     Ping(u64),
     Pong(u64),
     Signal(Route, Vec<u8>),
+    Overlay(Vec<u8>),
 }
 
 /// Delivery into one session's channels.
@@ -120,18 +135,23 @@ impl Core {
             receive_key,
             dialled,
             endpoint,
+            shortcut,
         } = joined;
         let mut link = Link {
             peer,
             boot,
             dialled,
             endpoint,
+            shortcut,
             since: now,
             life: Liveness::new(now),
             proved: false,
             sealer: FrameSealer::new(send_key),
             opener: FrameOpener::new(receive_key),
             outbox: VecDeque::new(),
+            riders: Vec::new(),
+            queues: Queues::new(self.relayed.clone()),
+            ahead: 0,
             leaving: false,
         };
         if dialled && let Due::Ping(id) = link.life.ask(now) {
@@ -150,9 +170,14 @@ impl Core {
             return;
         };
         link.proved = true;
-        let (peer, boot) = (link.peer, link.boot);
+        let (peer, boot, shortcut) = (link.peer, link.boot, link.shortcut);
         self.neighbours.add(peer, number);
-        self.peer_reachable(peer, boot, now);
+        if !shortcut {
+            self.overlay.neighbour_up(peer, now);
+        }
+        self.reroute_all(Some(peer), now);
+        self.peer_reachable(peer, Some(boot), now);
+        self.settle_overlay(now);
     }
 
     /// Takes a Re-Hello that rode in the first message of a link, and answers by that link alone.
@@ -169,8 +194,8 @@ impl Core {
             .get_mut(&session)
             .and_then(|entry| entry.session.poll_signal())
         {
-            if signal.to.is_none() {
-                self.send_signal(peer, &signal.message, true);
+            if matches!(signal.to, HelloTo::Everywhere(_)) {
+                self.send_signal(self.all_ways(peer, &[]), &signal.message);
             }
             if let Some(link) = self.links.get_mut(&number) {
                 link.send(Message::Signal(route.clone(), signal.message));
@@ -203,7 +228,7 @@ impl Core {
         entry.session.link_event(LinkEvent::Up, now);
         let mut early = Vec::new();
         while let Some(signal) = entry.session.poll_signal() {
-            if signal.to.is_none() && signal.message.len() <= EARLY_MAX {
+            if matches!(signal.to, HelloTo::Everywhere(_)) && signal.message.len() <= EARLY_MAX {
                 early = signal.message;
             }
         }
@@ -222,23 +247,20 @@ impl Core {
         let Some(link) = self.links.remove(&number) else {
             return;
         };
-        let preferred = self.neighbours.remove(link.peer, number);
-        let left = self.neighbours.preferred(link.peer.tag()).is_some();
-        let event = if left {
-            LinkEvent::Changed
-        } else {
-            LinkEvent::Lost(cause)
-        };
+        self.neighbours.remove(link.peer, number);
+        if self.neighbours.preferred(link.peer.tag()).is_none() {
+            self.overlay.neighbour_down(link.peer, now);
+        }
         for (session, entry) in &mut self.sessions {
-            if entry.session.peer() == link.peer {
-                if preferred {
-                    entry.session.link_event(event, now);
-                } else {
-                    entry.session.path_lost(number);
-                }
+            if !link.riders.contains(session) {
+                entry.session.path_lost(number);
                 self.touched.insert(*session);
             }
         }
+        for session in link.riders {
+            self.reroute(session, Some(cause), now);
+        }
+        self.settle_overlay(now);
         self.settle(now);
     }
 
@@ -274,24 +296,36 @@ impl Core {
                 }
                 Head::Pong(id) => link.life.pong(id, now),
                 Head::Goodbye => return Err(LinkEnd::Goodbye),
+                Head::Overlay(message) => {
+                    let message = message.to_vec();
+                    self.overlay_message(number, &message, now)?;
+                }
                 Head::Signal { route, message } => {
-                    if self.neighbours.next_hop(&route) == Hop::Here {
-                        let message = message.to_vec();
-                        self.signal(number, &route, &message, now);
+                    let message = message.to_vec();
+                    match self.onward(number, route, now) {
+                        Onward::Here(route) => self.signal(number, &route, &message, now),
+                        Onward::By(link, route) => {
+                            self.relay(number, link, route, Content::Signal(message), now);
+                        }
+                        Onward::Nowhere => {}
                     }
                 }
-                Head::Packet { route, header } => {
-                    if self.neighbours.next_hop(&route) == Hop::Here {
-                        let marked = route.marked;
+                Head::Packet { route, header } => match self.onward(number, route, now) {
+                    Onward::Here(route) => {
                         let packet = Arrived {
                             header: &header,
                             body: frame.body,
-                            marked,
+                            marked: route.marked,
                             path: number,
                         };
                         self.packet(packet, to, now);
                     }
-                }
+                    Onward::By(link, route) => {
+                        let body = frame.body.to_vec();
+                        self.relay(number, link, route, Content::Packet { header, body }, now);
+                    }
+                    Onward::Nowhere => {}
+                },
             }
         }
         self.settle(now);
@@ -325,58 +359,49 @@ impl Core {
         plain_max: usize,
         now: Time,
     ) -> Result<(), LinkEnd> {
-        let own = self.name().tag();
         let Some(link) = self.links.get_mut(&number) else {
             return Err(LinkEnd::Unknown);
         };
-        let peer = link.peer;
         while let Some(message) = link.outbox.pop_front() {
             link.write(&message, out)?;
         }
-        if self.neighbours.preferred(peer.tag()) != Some(number) {
-            return link.take_leave(out);
-        }
-        let route = Route::neighbour(own, peer.tag());
-        let sessions = self
-            .peers
-            .get(&peer)
-            .map_or(&[][..], |known| &known.sessions)
-            .to_vec();
+        let riders = link.riders.clone();
+        let mut next = riders.iter().cycle();
         let mut idle = 0;
-        for session in sessions.iter().cycle() {
-            if out.len() >= fill || idle >= sessions.len() {
+        while out.len() < fill {
+            let start = out.len();
+            if (idle >= riders.len() || link.ahead > 0) && link.relay(out, now)? {
+                // Own sessions that have nothing to say save up no claim.
+                if idle < riders.len() {
+                    link.ahead -= signed(out.len() - start);
+                }
+                continue;
+            }
+            if idle >= riders.len() {
                 break;
             }
-            let Some(entry) = self.sessions.get_mut(session) else {
+            let Some(session) = next.next() else {
+                break;
+            };
+            let Some((entry, route)) = self.sessions.get_mut(session).and_then(Entry::carried)
+            else {
                 idle += 1;
                 continue;
             };
-            if !entry.session.wants_to_send(now) {
-                idle += 1;
-                continue;
-            }
-            let head = Head::Packet {
-                route: route.clone(),
-                header: [0; HEADER_LEN],
-            };
-            let frame = OpenFrame::begin(&head, out);
-            match entry.session.poll_packet(plain_max, number, out, now) {
-                Some(sealed) => {
-                    link.sealer.finish(frame, Some(sealed.header), out)?;
-                    idle = 0;
-                }
-                None => {
-                    frame.cancel(out);
-                    idle += 1;
-                }
-            }
             self.touched.insert(*session);
+            let sealed = link.carry(entry, route, (out, plain_max, number), now)?;
+            idle = if sealed { 0 } else { idle + 1 };
+            link.ahead = if link.queues.is_empty() {
+                0
+            } else {
+                link.ahead + signed(out.len() - start)
+            };
         }
         let said = |session: &u32| {
             let entry = self.sessions.get(session);
             entry.is_none_or(|entry| !entry.session.is_closing())
         };
-        if sessions.iter().all(said) {
+        if riders.iter().all(said) {
             link.take_leave(out)?;
         }
         self.settle(now);
@@ -388,18 +413,11 @@ impl Core {
         let Some(link) = self.links.get(&number) else {
             return false;
         };
-        if !link.outbox.is_empty() {
+        if !link.outbox.is_empty() || !link.queues.is_empty() {
             return true;
         }
-        let preferred = self.neighbours.preferred(link.peer.tag()) == Some(number);
-        let sessions = self
-            .peers
-            .get(&link.peer)
-            .map_or(&[][..], |known| &known.sessions);
-        if !preferred {
-            return link.leaving;
-        }
-        let mut entries = sessions
+        let mut entries = link
+            .riders
             .iter()
             .filter_map(|session| self.sessions.get(session));
         let any = entries
@@ -418,35 +436,54 @@ impl Core {
         self.links.get(&number).map(|link| link.peer)
     }
 
-    /// Sends a message outside packets: by the preferred link, or by every link of the peer.
-    pub(super) fn send_signal(&mut self, peer: Name, message: &[u8], everywhere: bool) {
-        if message.len() + HEADER_LEN + 64 > FRAME_HEAD_MAX {
-            return;
-        }
-        let all = self.neighbours.all(peer.tag());
-        let from = if everywhere {
-            0
-        } else {
-            all.len().saturating_sub(1)
-        };
-        let chosen: Vec<LinkNumber> = all.get(from..).unwrap_or_default().to_vec();
-        let route = Route::neighbour(self.name().tag(), peer.tag());
-        for number in chosen {
-            if let Some(link) = self.links.get_mut(&number) {
-                link.send(Message::Signal(route.clone(), message.to_vec()));
-                self.hot.insert(number);
+    /// Sends a message outside packets by these ways.
+    pub(super) fn send_signal(&mut self, ways: Vec<Carrier>, message: &[u8]) {
+        for Carrier { link, route } in ways {
+            if let Some(to) = self.links.get_mut(&link) {
+                to.send(Message::Signal(route, message.to_vec()));
+                self.hot.insert(link);
             }
         }
     }
 
-    /// Answers a message outside packets by the link on which it came.
-    pub(super) fn answer_signal(&mut self, number: LinkNumber, route: &Route, message: Vec<u8>) {
-        let back = Route {
-            to_location: route.from_location.clone(),
-            ..Route::neighbour(self.name().tag(), route.from)
+    /// Answers a message outside packets: by the link on which a neighbour's came, else by relays to where
+    /// its sender claims to be.
+    pub(super) fn answer_signal(&mut self, number: LinkNumber, route: &Route, message: &[u8]) {
+        let way = match route.from_location {
+            Location::Neighbour => Some(Carrier {
+                link: number,
+                route: Route::neighbour(self.name().tag(), route.from),
+            }),
+            Location::Tree { .. } => self.way_to(route.from, &route.from_location),
+        };
+        self.send_signal(Vec::from_iter(way), message);
+    }
+
+    /// Sends a message of the overlay to a neighbour.
+    pub(super) fn send_overlay(&mut self, neighbour: Name, message: Vec<u8>) {
+        let Some(number) = self.neighbours.preferred(neighbour.tag()) else {
+            return;
         };
         if let Some(link) = self.links.get_mut(&number) {
-            link.send(Message::Signal(back, message));
+            link.send(Message::Overlay(message));
+            self.hot.insert(number);
+        }
+    }
+
+    /// A frame of others goes on by a link, as soon as its turn comes.
+    fn relay(
+        &mut self,
+        ingress: LinkNumber,
+        number: LinkNumber,
+        route: Route,
+        content: Content,
+        now: Time,
+    ) {
+        let Some(ingress) = self.link_peer(ingress) else {
+            return;
+        };
+        if let Some(link) = self.links.get_mut(&number) {
+            link.queues.push(ingress.tag(), Waiting { route, content }, now);
             self.hot.insert(number);
         }
     }
@@ -527,7 +564,56 @@ impl Link {
                 route: route.clone(),
                 message: bytes,
             },
+            Message::Overlay(bytes) => Head::Overlay(bytes),
         };
-        Ok(self.sealer.seal(&head, out)?)
+        let frame = OpenFrame::begin(&head, out);
+        if frame.head_len() > FRAME_HEAD_MAX {
+            // Its way has grown too long to be written down.
+            frame.cancel(out);
+            return Ok(());
+        }
+        Ok(self.sealer.finish(frame, None, out)?)
     }
+
+    /// Appends the next packet of a session; false when it has none.
+    fn carry(
+        &mut self,
+        entry: &mut Entry,
+        route: Route,
+        (out, plain_max, number): (&mut Vec<u8>, usize, LinkNumber),
+        now: Time,
+    ) -> Result<bool, LinkEnd> {
+        if !entry.session.wants_to_send(now) {
+            return Ok(false);
+        }
+        let header = [0; HEADER_LEN];
+        let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
+        let Some(sealed) = entry.session.poll_packet(plain_max, number, out, now) else {
+            frame.cancel(out);
+            return Ok(false);
+        };
+        self.sealer.finish(frame, Some(sealed.header), out)?;
+        Ok(true)
+    }
+
+    /// Appends the next frame of others; false when none waits.
+    fn relay(&mut self, out: &mut Vec<u8>, now: Time) -> Result<bool, LinkEnd> {
+        let Some(Waiting { route, content }) = self.queues.pop(now) else {
+            return Ok(false);
+        };
+        match content {
+            Content::Packet { header, body } => {
+                let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
+                out.extend_from_slice(&body);
+                self.sealer.finish(frame, None, out)?;
+            }
+            Content::Signal(message) => self.write(&Message::Signal(route, message), out)?,
+        }
+        Ok(true)
+    }
+}
+
+/// Bytes of one turn as a balance counts them.
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -112,7 +112,7 @@ impl World {
             .and_then(Session::poll_signal)
         {
             let up = &self.ends[side].up;
-            let everywhere = signal.to.is_none();
+            let everywhere = matches!(signal.to, HelloTo::Everywhere(_));
             let from = if everywhere {
                 0
             } else {

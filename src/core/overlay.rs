@@ -1,0 +1,111 @@
+//! The node's part in the overlay: its messages, frames of others that pass, and what it learns.
+
+use crate::cloak::forward::{Broken, Verdict};
+use crate::cloak::neighbours::Link as LinkNumber;
+use crate::cloak::overlay::Event as OverlayEvent;
+use crate::core::Core;
+use crate::core::event::{Event, LinkEnd};
+use crate::time::Time;
+use crate::wire::link::Route;
+use crate::wire::location::Location;
+
+/// Where a frame goes that came by a link.
+#[derive(Debug)]
+pub(super) enum Onward {
+    /// It is for this node.
+    Here(Route),
+    /// On by this link, with this header.
+    By(LinkNumber, Route),
+    /// Nowhere.
+    Nowhere,
+}
+
+impl Core {
+    /// Where a frame with this header goes.
+    pub(super) fn onward(&mut self, ingress: LinkNumber, mut route: Route, now: Time) -> Onward {
+        if route.to == self.name().tag() {
+            return Onward::Here(route);
+        }
+        let Some(from) = self.links.get(&ingress).filter(|link| !link.shortcut) else {
+            return Onward::Nowhere;
+        };
+        let from = from.peer.tag();
+        match self.overlay.decide(&route, Some(from), None) {
+            Verdict::Here => Onward::Here(route),
+            Verdict::Next {
+                neighbour,
+                watermark,
+                hops,
+            } => {
+                (route.watermark, route.hops) = (watermark, hops);
+                let link = self.neighbours.preferred(neighbour);
+                link.map_or(Onward::Nowhere, |link| Onward::By(link, route))
+            }
+            Verdict::Broken(why) => {
+                self.path_broken(ingress, &route, why, now);
+                Onward::Nowhere
+            }
+            Verdict::Drop => Onward::Nowhere,
+        }
+    }
+
+    /// The sender of a frame is told that it goes no further, unless it is a neighbour's own mistake.
+    fn path_broken(&mut self, ingress: LinkNumber, route: &Route, why: Broken, now: Time) {
+        let Some(from) = self.link_peer(ingress) else {
+            return;
+        };
+        if route.to_location != Location::Neighbour {
+            self.overlay.tell_broken(from, route, why, now);
+            self.settle_overlay(now);
+        }
+    }
+
+    /// Takes a message of a neighbour's overlay. An error ends the link.
+    pub(super) fn overlay_message(
+        &mut self,
+        number: LinkNumber,
+        message: &[u8],
+        now: Time,
+    ) -> Result<(), LinkEnd> {
+        let Some(link) = self.links.get(&number) else {
+            return Err(LinkEnd::Unknown);
+        };
+        if link.shortcut {
+            return Ok(());
+        }
+        self.overlay.handle(link.peer, message, now)?;
+        self.settle_overlay(now);
+        Ok(())
+    }
+
+    /// Drains what the overlay has to say.
+    pub(super) fn settle_overlay(&mut self, now: Time) {
+        let mut changed = false;
+        while let Some(event) = self.overlay.poll_event() {
+            changed = true;
+            match event {
+                OverlayEvent::Moved => self.moved(now),
+                OverlayEvent::NeighboursChanged => {}
+                OverlayEvent::WantLink(peer) => self.events.push_back(Event::WantLink(peer)),
+                OverlayEvent::Found(found) => self.found(&found, now),
+                OverlayEvent::NotFound(name) => self.not_found(name),
+                OverlayEvent::Broken(tag) => self.seek_broken(tag, now),
+            }
+        }
+        while let Some((to, message)) = self.overlay.poll_message() {
+            self.send_overlay(to, message);
+        }
+        if changed {
+            self.reroute_all(None, now);
+        }
+    }
+
+    /// This node hangs at another place: the peers of its sessions are told.
+    fn moved(&mut self, now: Time) {
+        let location = self.own_location();
+        for (number, entry) in &mut self.sessions {
+            entry.session.set_location(&location, now);
+            self.touched.insert(*number);
+        }
+    }
+}
