@@ -7,5 +7,7 @@ pub mod forward;
 pub mod geometry;
 pub mod neighbours;
 pub mod poincare;
+pub mod queues;
+pub mod relay;
 
 mod fixed;

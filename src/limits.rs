@@ -111,6 +111,27 @@ pub const PEERS_MAX: usize = 16_384;
 /// Sessions with one peer (R-X2); further handshakes of that peer are dropped.
 pub const SESSIONS_PER_PEER: usize = 16;
 
+/// Bytes that may wait at a relay for one neighbour: 33 ms of 1 Gbit/s, and more than marks let wait. The
+/// oldest frame of the longest flow of the neighbour that sent most is dropped beyond.
+pub const RELAY_LINK_MAX: usize = 4 << 20;
+/// Bytes of one neighbour that may wait at a relay, for whomever: two links full, so that one neighbour that
+/// takes nothing leaves it half. The oldest frame of its longest flow, where most of it waits, is dropped
+/// beyond.
+pub const RELAY_INGRESS_MAX: usize = 8 << 20;
+/// Bytes that may wait at a relay in all: a small part of the memory of any machine. The neighbour of which
+/// most waits loses frames beyond.
+pub const RELAY_NODE_MAX: usize = 32 << 20;
+/// What a waiting frame is charged with beside its bytes: its header, its place in the queue, and the
+/// allocator's share. So at most 8,192 frames wait for one neighbour.
+pub const RELAY_FRAME_COST: usize = 512;
+/// Flows of one neighbour that have queues of their own on one link; further ones share one.
+pub const RELAY_FLOWS_MAX: usize = 1_024;
+/// A frame that has waited this long at a relay is marked: its session sends less.
+pub const RELAY_MARK: Duration = Duration::from_millis(10);
+/// Frames per second and burst that a relay passes on for one neighbour (R-O3): twice of what fills 1 Gbit/s
+/// with the smallest packets. Further ones are dropped.
+pub const RELAY_FRAMES_PER_SECOND: (u32, u32) = (200_000, 20_000);
+
 /// A neighbour that has said nothing for this long is asked for a sign of life.
 pub const LINK_PING: Duration = Duration::from_millis(500);
 /// A link whose ping is unanswered for this long gets a second one beside it.
