@@ -6,6 +6,7 @@
 pub mod forward;
 pub mod geometry;
 pub mod neighbours;
+pub mod overlay;
 pub mod poincare;
 pub mod queues;
 pub mod relay;

@@ -35,7 +35,7 @@ use zeroize::Zeroizing;
 
 use crate::cloak::neighbours::{Link as LinkNumber, Neighbours};
 use crate::cloak::overlay::{Overlay, Settings as OverlaySettings};
-use crate::cloak::queues::RelayBudget;
+use crate::cloak::relay::{Bounds, Relay};
 use crate::core::gate::{Bucket, Gate, Meter};
 use crate::core::handshakes::Attempt;
 use crate::core::links::Link;
@@ -138,8 +138,8 @@ pub struct Core {
     next_link: LinkNumber,
     neighbours: Neighbours,
     overlay: Overlay,
-    /// Memory of all frames that wait here for other nodes.
-    relayed: RelayBudget,
+    /// Frames of other nodes that wait here for their turn.
+    relay: Relay,
     peers: BTreeMap<Name, Peer>,
     sessions: BTreeMap<u32, Entry>,
     next_session: u32,
@@ -184,7 +184,7 @@ impl Core {
             next_link: 0,
             neighbours: Neighbours::default(),
             overlay,
-            relayed: RelayBudget::default(),
+            relay: Relay::new(Bounds::default()),
             peers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_session: 0,

@@ -22,6 +22,13 @@ pub const FRAME_BODY_MAX: usize = PACKET_PLAIN_MAX + PACKET_TAG_MAX;
 pub const FRAME_HEAD_MAX: usize = 4_096;
 /// Frames after which a link direction moves to its next key.
 pub const FRAMES_PER_LINK_KEY: u64 = 1 << 20;
+/// Least and largest degree of the overlay's tree: with two directions there is no plane, and beyond 256 an
+/// edge is so long that both metrics are the same.
+pub const DEGREES: (u32, u32) = (3, 256);
+/// Pause between look-ups of one peer, first and longest.
+pub const SEEK_PAUSE: Duration = Duration::from_millis(500);
+/// See [`SEEK_PAUSE`].
+pub const SEEK_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Hops that a packet may still make when it leaves its sender (R-O1).
 pub const HOPS_MAX: u8 = 64;
 

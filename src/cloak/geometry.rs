@@ -22,13 +22,10 @@
 //! log2((1 + (n+1)²x) / (1 + n²x)) ≥ 1/n, which is more than 100,000 units: strictly closer stays strictly closer.
 
 use crate::cloak::fixed::{self, LOG_BITS, ONE, mul};
+use crate::limits::DEGREES;
 
 /// Slot and lease of each step from the root to a place.
 pub type Steps = [(u32, u32)];
-
-/// Least and largest degree of the tree: with two directions there is no plane, and beyond 256 an edge is
-/// so long that both metrics are the same.
-pub const DEGREES: (u32, u32) = (3, 256);
 
 /// Bits behind the point of the hyperbolic number.
 const BITS: u32 = 24;

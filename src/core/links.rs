@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::cloak::forward::Verdict;
 use crate::cloak::neighbours::Link as LinkNumber;
-use crate::cloak::queues::{Content, Queues, Waiting};
+use crate::cloak::queues::{Content, Turn, Waiting};
 use crate::core::event::{ChannelKey, Event, LinkEnd};
 use crate::core::overlay::Onward;
 use crate::core::paths::Carrier;
@@ -64,10 +63,6 @@ pub(super) struct Link {
     outbox: VecDeque<Message>,
     /// Sessions of this node that it carries.
     pub(super) riders: Vec<u32>,
-    /// Frames of others that go on by it.
-    queues: Queues,
-    /// Bytes by which own sessions were served more than those of others, since both waited.
-    ahead: i64,
     /// It says goodbye behind what its sessions have to say.
     leaving: bool,
 }
@@ -150,8 +145,6 @@ impl Core {
             opener: FrameOpener::new(receive_key),
             outbox: VecDeque::new(),
             riders: Vec::new(),
-            queues: Queues::new(self.relayed.clone()),
-            ahead: 0,
             leaving: false,
         };
         if dialled && let Due::Ping(id) = link.life.ask(now) {
@@ -365,37 +358,35 @@ impl Core {
         while let Some(message) = link.outbox.pop_front() {
             link.write(&message, out)?;
         }
-        let riders = link.riders.clone();
+        let (peer, riders) = (link.peer.tag(), link.riders.clone());
+        let preferred = self.neighbours.preferred(peer) == Some(number);
         let mut next = riders.iter().cycle();
         let mut idle = 0;
         while out.len() < fill {
-            let start = out.len();
-            if (idle >= riders.len() || link.ahead > 0) && link.relay(out, now)? {
-                // Own sessions that have nothing to say save up no claim.
-                if idle < riders.len() {
-                    link.ahead -= signed(out.len() - start);
-                }
-                continue;
-            }
-            if idle >= riders.len() {
-                break;
-            }
-            let Some(session) = next.next() else {
-                break;
-            };
-            let Some((entry, route)) = self.sessions.get_mut(session).and_then(Entry::carried)
-            else {
-                idle += 1;
-                continue;
-            };
-            self.touched.insert(*session);
-            let sealed = link.carry(entry, route, (out, plain_max, number), now)?;
-            idle = if sealed { 0 } else { idle + 1 };
-            link.ahead = if link.queues.is_empty() {
-                0
+            let own = idle < riders.len();
+            let turn = if preferred {
+                self.relay.pop(peer, own, now)
             } else {
-                link.ahead + signed(out.len() - start)
+                own.then_some(Turn::Own)
             };
+            match turn {
+                None => break,
+                Some(Turn::Frame { frame, .. }) => link.pass_on(frame, out)?,
+                Some(Turn::Own) => {
+                    let start = out.len();
+                    let session = next.next().copied().unwrap_or_default();
+                    let carried = self.sessions.get_mut(&session).and_then(Entry::carried);
+                    if let Some((entry, route)) = carried {
+                        link.carry(entry, route, (out, plain_max, number), now)?;
+                        self.touched.insert(session);
+                    }
+                    let sent = out.len() - start;
+                    idle = if sent > 0 { 0 } else { idle + 1 };
+                    if preferred {
+                        self.relay.own_sent(peer, sent);
+                    }
+                }
+            }
         }
         let said = |session: &u32| {
             let entry = self.sessions.get(session);
@@ -413,7 +404,9 @@ impl Core {
         let Some(link) = self.links.get(&number) else {
             return false;
         };
-        if !link.outbox.is_empty() || !link.queues.is_empty() {
+        let peer = link.peer.tag();
+        let relays = self.relay.waits_for(peer) && self.neighbours.preferred(peer) == Some(number);
+        if !link.outbox.is_empty() || relays {
             return true;
         }
         let mut entries = link
@@ -479,13 +472,13 @@ impl Core {
         content: Content,
         now: Time,
     ) {
-        let Some(ingress) = self.link_peer(ingress) else {
+        let (Some(ingress), Some(egress)) = (self.link_peer(ingress), self.link_peer(number))
+        else {
             return;
         };
-        if let Some(link) = self.links.get_mut(&number) {
-            link.queues.push(ingress.tag(), Waiting { route, content }, now);
-            self.hot.insert(number);
-        }
+        let frame = Waiting { route, content };
+        self.relay.push(egress.tag(), ingress.tag(), frame, now);
+        self.hot.insert(number);
     }
 
     /// Says goodbye on every link behind the sessions' goodbyes, before the node stops: the neighbour reads
@@ -575,45 +568,36 @@ impl Link {
         Ok(self.sealer.finish(frame, None, out)?)
     }
 
-    /// Appends the next packet of a session; false when it has none.
+    /// Appends the next packet of a session, if it has one.
     fn carry(
         &mut self,
         entry: &mut Entry,
         route: Route,
         (out, plain_max, number): (&mut Vec<u8>, usize, LinkNumber),
         now: Time,
-    ) -> Result<bool, LinkEnd> {
+    ) -> Result<(), LinkEnd> {
         if !entry.session.wants_to_send(now) {
-            return Ok(false);
+            return Ok(());
         }
         let header = [0; HEADER_LEN];
         let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
         let Some(sealed) = entry.session.poll_packet(plain_max, number, out, now) else {
             frame.cancel(out);
-            return Ok(false);
+            return Ok(());
         };
-        self.sealer.finish(frame, Some(sealed.header), out)?;
-        Ok(true)
+        Ok(self.sealer.finish(frame, Some(sealed.header), out)?)
     }
 
-    /// Appends the next frame of others; false when none waits.
-    fn relay(&mut self, out: &mut Vec<u8>, now: Time) -> Result<bool, LinkEnd> {
-        let Some(Waiting { route, content }) = self.queues.pop(now) else {
-            return Ok(false);
-        };
+    /// Appends a frame of others.
+    fn pass_on(&mut self, frame: Waiting, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
+        let Waiting { route, content } = frame;
         match content {
             Content::Packet { header, body } => {
                 let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
                 out.extend_from_slice(&body);
-                self.sealer.finish(frame, None, out)?;
+                Ok(self.sealer.finish(frame, None, out)?)
             }
-            Content::Signal(message) => self.write(&Message::Signal(route, message), out)?,
+            Content::Signal(message) => self.write(&Message::Signal(route, message), out),
         }
-        Ok(true)
     }
-}
-
-/// Bytes of one turn as a balance counts them.
-fn signed(bytes: usize) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -55,7 +55,7 @@ impl Core {
             return;
         };
         if route.to_location != Location::Neighbour {
-            self.overlay.tell_broken(from, route, why, now);
+            self.overlay.tell_broken(from.tag(), route, why, now);
             self.settle_overlay(now);
         }
     }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::acl::Acl;
+use crate::cloak::overlay::Settings as OverlaySettings;
 use crate::config::{Allow, Config, MemoryPressure, SuiteName};
 use crate::core::{ChannelKey, Core, Settings};
 use crate::engine::{Command, Engine, Inlets, Served, Surroundings, inlets};
@@ -320,6 +321,10 @@ fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>) -> Settin
         },
         open_timeout: session.open_timeout,
         psk,
+        cloak: OverlaySettings {
+            degree: config.cloak.degree,
+            relay: config.cloak.relay.unwrap_or(!config.link.listen.is_empty()),
+        },
     }
 }
 

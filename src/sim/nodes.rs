@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::cloak::overlay::Settings as OverlaySettings;
 use crate::core::{Core, Event, Joined, Settings};
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
@@ -83,6 +84,7 @@ fn node(side: usize, party: &Arc<LocalParty>, seed: u64, boot: u8, random: &mut 
         session: options,
         open_timeout: Duration::from_secs(30),
         psk: Zeroizing::new([0; 32]),
+        cloak: OverlaySettings::default(),
     };
     Node {
         core: Core::new(
@@ -350,6 +352,7 @@ impl World {
                 receive_key: keys[1 - side],
                 dialled: side == 0,
                 endpoint: String::new(),
+                shortcut: false,
             };
             *end = self.nodes[side].core.link_up(joined, self.now);
         }

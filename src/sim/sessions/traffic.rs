@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::session::{Arrived, Session};
+use crate::session::{Arrived, HelloTo, Session};
 use crate::sim::hop::{Message, What};
 use crate::sim::journal::{Content, Fate};
 use crate::sim::sessions::{Happening, World, end};
