@@ -10,5 +10,7 @@ pub mod overlay;
 pub mod poincare;
 pub mod queues;
 pub mod relay;
+pub mod tree;
 
 mod fixed;
+mod notices;

@@ -18,6 +18,7 @@ mod overlay;
 mod paths;
 mod requests;
 mod seek;
+mod shortcuts;
 #[cfg(test)]
 mod tests;
 mod validity;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::cloak::geometry::Metric;
 use crate::cloak::neighbours::{Link as LinkNumber, Neighbours};
 use crate::cloak::overlay::{Overlay, Settings as OverlaySettings};
 use crate::cloak::relay::{Bounds, Relay};
@@ -40,13 +42,14 @@ use crate::core::gate::{Bucket, Gate, Meter};
 use crate::core::handshakes::Attempt;
 use crate::core::links::Link;
 use crate::core::paths::Carrier;
-use crate::core::seek::Seek;
 use crate::core::requests::Requests;
+use crate::core::seek::Seek;
+use crate::core::shortcuts::Shortcut;
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::session::{
-    EndReason, Event as SessionEvent, LinkEvent, Options, ResetCode, Session, HelloTo,
+    EndReason, Event as SessionEvent, HelloTo, LinkEvent, Options, ResetCode, Session,
 };
 use crate::ssm::handshake::Cookie;
 use crate::ssm::suite::Suite;
@@ -74,7 +77,28 @@ pub struct Settings {
     /// The session key of the network, or zeros.
     pub psk: Zeroizing<[u8; 32]>,
     /// Settings of the overlay.
-    pub cloak: OverlaySettings,
+    pub cloak: Cloak,
+}
+
+/// A node's part in the overlay.
+#[derive(Clone, Copy, Debug)]
+pub struct Cloak {
+    /// Directions of each place in the tree; the same on all nodes.
+    pub degree: u32,
+    /// Whether it carries frames of others and lets them join below it.
+    pub relay: bool,
+    /// Whether it links directly to the peers of sessions that go through relays.
+    pub shortcuts: bool,
+}
+
+impl Default for Cloak {
+    fn default() -> Self {
+        Self {
+            degree: 16,
+            relay: true,
+            shortcuts: true,
+        }
+    }
 }
 
 /// A session and what the core knows beside it.
@@ -121,6 +145,7 @@ struct Peer {
     places: Vec<Location>,
     endpoints: Vec<String>,
     seek: Seek,
+    shortcut: Shortcut,
     /// Handshakes that it may cause as a neighbour, and Hellos that came from it as one.
     bucket: Bucket,
     arrivals: Meter,
@@ -168,12 +193,13 @@ impl Core {
         mut random: Random,
         epoch: Calendar,
     ) -> Self {
-        let overlay = Overlay::new(
-            Arc::clone(&me),
-            settings.cloak.clone(),
-            random.fork(),
-            epoch,
-        );
+        let overlay = OverlaySettings {
+            me: Arc::clone(&me),
+            degree: settings.cloak.degree,
+            metric: Metric::Tree,
+            relay: settings.cloak.relay,
+        };
+        let overlay = Overlay::new(overlay, random.fork(), Time::ZERO, epoch);
         let gate = Gate::new(me.name(), &mut random);
         Self {
             me,
@@ -243,6 +269,7 @@ impl Core {
             .min(self.links_due_at())
             .min(self.overlay.poll_timeout())
             .min(self.seeks_due_at())
+            .min(self.shortcuts_due_at())
             .min(self.half_open_due_at())
             .min(self.recheck_due_at())
     }
@@ -253,6 +280,7 @@ impl Core {
         self.overlay.handle_timeout(now);
         self.settle_overlay(now);
         self.poll_seeks(now);
+        self.poll_shortcuts(now);
         let due: Vec<u32> = self
             .sessions
             .iter()

@@ -25,6 +25,17 @@ pub const FRAMES_PER_LINK_KEY: u64 = 1 << 20;
 /// Least and largest degree of the overlay's tree: with two directions there is no plane, and beyond 256 an
 /// edge is so long that both metrics are the same.
 pub const DEGREES: (u32, u32) = (3, 256);
+/// Shortcuts that are dialled at once; further ones wait until the core asks again.
+pub const SHORTCUTS_AT_ONCE: usize = 8;
+/// Pause between tries to link directly to the peer of a session that goes through relays, first and longest.
+pub const SHORTCUT_PAUSE: Duration = Duration::from_secs(10);
+/// See [`SHORTCUT_PAUSE`].
+pub const SHORTCUT_PAUSE_MAX: Duration = Duration::from_secs(600);
+/// Pause after which a neighbour may cause one more notice about a way, and how many it may cause at once;
+/// further ones are dropped.
+pub const NOTICES_PAUSE: Duration = Duration::from_millis(20);
+/// See [`NOTICES_PAUSE`].
+pub const NOTICES_BURST: u32 = 64;
 /// Pause between look-ups of one peer, first and longest.
 pub const SEEK_PAUSE: Duration = Duration::from_millis(500);
 /// See [`SEEK_PAUSE`].

@@ -9,3 +9,4 @@ pub mod greeter;
 pub mod join;
 mod options;
 pub mod report;
+pub mod shortcut;

@@ -26,12 +26,12 @@ mod table;
 mod tests;
 mod timers;
 
+pub use crate::srm::resume::HelloTo;
 pub(crate) use audit::Audit;
 pub use channel::{Channel, Phase};
 pub use event::{EndReason, Event, Misbehaviour, ResetCode};
 pub use incoming::Arrived;
 pub use outgoing::{Sealed, Signal};
-pub use crate::srm::resume::HelloTo;
 pub use timers::LinkEvent;
 
 use std::collections::{BTreeMap, VecDeque};

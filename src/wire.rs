@@ -9,6 +9,8 @@ pub mod failure;
 pub mod frame;
 pub mod link;
 pub mod location;
+pub mod notice;
 pub mod packet;
 pub mod tag;
 pub mod target;
+pub mod tree;

@@ -52,23 +52,22 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// The geometry of a tree in which each node has `degree` directions; none outside [`DEGREES`].
-    pub fn new(metric: Metric, degree: u32) -> Option<Self> {
-        if !(DEGREES.0..=DEGREES.1).contains(&degree) {
-            return None;
-        }
+    /// The geometry of a tree in which each node has `degree` directions, or the nearest number within
+    /// [`DEGREES`].
+    pub fn new(metric: Metric, degree: u32) -> Self {
+        let degree = degree.clamp(DEGREES.0, DEGREES.1);
         let turns = (0..degree).map(|slot| {
             let (cos, sin) = fixed::turn(slot, degree);
             (-cos, -sin)
         });
         let (lean, sine) = fixed::turn(1, 2 * degree);
         let square = i128::from(sine) * i128::from(sine);
-        Some(Self {
+        Self {
             metric,
             turns: turns.collect(),
             lean,
             edge: -fixed::log2(square.unsigned_abs()),
-        })
+        }
     }
 
     /// Directions of a node.

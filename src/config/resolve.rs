@@ -281,9 +281,7 @@ fn cloak(r: &mut Reader, root: &DeTable<'_>) -> CloakConfig {
         degree: r
             .number(&section, "degree", &(DEGREES.0..=DEGREES.1))
             .unwrap_or(default.degree),
-        shortcuts: r
-            .truth(&section, "shortcuts")
-            .unwrap_or(default.shortcuts),
+        shortcuts: r.truth(&section, "shortcuts").unwrap_or(default.shortcuts),
     }
 }
 

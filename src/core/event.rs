@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cloak::neighbours::Link;
-use crate::cloak::overlay::Misbehaviour;
+use crate::cloak::overlay::{Found, Misbehaviour, Traced};
 use crate::link::frames::FrameError;
 use crate::name::Name;
 use crate::session::{EndReason, ResetCode};
@@ -60,6 +60,14 @@ pub enum Event {
     LinkDead(Link),
     /// Channels wait for a link to this peer: dial at once.
     WantLink(Name),
+    /// A session with this peer goes through relays; it can be dialled at these endpoints.
+    Shortcut(Name, Vec<String>),
+    /// A look-up in the directory found this record.
+    Found(Box<Found>),
+    /// A look-up in the directory found nothing.
+    NotFound(Name),
+    /// A node on a traced way has answered.
+    Traced(Traced),
 }
 
 /// Why a link ends.

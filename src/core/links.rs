@@ -13,7 +13,7 @@ use crate::link::frames::{FrameOpener, FrameSealer, OpenFrame};
 use crate::link::handshake::EARLY_MAX;
 use crate::link::liveness::{Due, Liveness};
 use crate::name::Name;
-use crate::session::{Arrived, Delivery, LinkEvent, HelloTo};
+use crate::session::{Arrived, Delivery, HelloTo, LinkEvent};
 use crate::srm::resume::Reason;
 use crate::time::Time;
 use crate::wire::codec::Reader;

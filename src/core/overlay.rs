@@ -5,6 +5,7 @@ use crate::cloak::neighbours::Link as LinkNumber;
 use crate::cloak::overlay::Event as OverlayEvent;
 use crate::core::Core;
 use crate::core::event::{Event, LinkEnd};
+use crate::name::Name;
 use crate::time::Time;
 use crate::wire::link::Route;
 use crate::wire::location::Location;
@@ -85,11 +86,17 @@ impl Core {
             changed = true;
             match event {
                 OverlayEvent::Moved => self.moved(now),
-                OverlayEvent::NeighboursChanged => {}
                 OverlayEvent::WantLink(peer) => self.events.push_back(Event::WantLink(peer)),
-                OverlayEvent::Found(found) => self.found(&found, now),
-                OverlayEvent::NotFound(name) => self.not_found(name),
-                OverlayEvent::Broken(tag) => self.seek_broken(tag, now),
+                OverlayEvent::Found(found) => {
+                    self.found(&found, now);
+                    self.events.push_back(Event::Found(Box::new(found)));
+                }
+                OverlayEvent::NotFound(name) => {
+                    self.not_found(name);
+                    self.events.push_back(Event::NotFound(name));
+                }
+                OverlayEvent::PathBroken(tag) => self.seek_broken(tag, now),
+                OverlayEvent::Traced(traced) => self.events.push_back(Event::Traced(traced)),
             }
         }
         while let Some((to, message)) = self.overlay.poll_message() {
@@ -107,5 +114,32 @@ impl Core {
             entry.session.set_location(&location, now);
             self.touched.insert(*number);
         }
+    }
+
+    /// Looks a node up in the directory, for somebody who wants to know. The answer is an event.
+    pub fn look_up(&mut self, name: Name, now: Time) {
+        self.overlay.lookup(name, now);
+        self.settle_overlay(now);
+        self.settle(now);
+    }
+
+    /// Asks who is `left` nodes further on, the next one zero, on the way to a peer; gives the number of
+    /// the answer's event. None when it is not known where the peer hangs.
+    pub fn trace(&mut self, peer: Name, left: u8, now: Time) -> Option<u64> {
+        let known = self.peers.get(&peer)?;
+        let told = known.sessions.iter().rev().filter_map(|number| {
+            let session = &self.sessions.get(number)?.session;
+            session.destination()
+        });
+        let places = told.chain(&known.places);
+        let place = places
+            .into_iter()
+            .find(|place| **place != Location::Neighbour)?
+            .clone();
+        let id = self.random.number();
+        self.overlay.trace(peer.tag(), &place, (left, id), now);
+        self.settle_overlay(now);
+        self.settle(now);
+        Some(id)
     }
 }

@@ -113,7 +113,9 @@ impl Core {
         let event = match (before, after, lost) {
             (_, Some(_), Some(_)) => Some(LinkEvent::Changed),
             (Some(_), None, cause) => Some(LinkEvent::Lost(cause.unwrap_or(Reason::CarrierClosed))),
-            (None, Some(_), None) if entry.session.is_suspended() || entry.session.is_suspected() => {
+            (None, Some(_), None)
+                if entry.session.is_suspended() || entry.session.is_suspected() =>
+            {
                 Some(LinkEvent::Up)
             }
             _ => None,

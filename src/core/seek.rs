@@ -52,7 +52,10 @@ impl Core {
         known.places.clone_from(&found.locations);
         known.endpoints.clone_from(&found.endpoints);
         let certificate = found.certificate.certificate();
-        if known.serial.is_none_or(|serial| serial <= certificate.terms.serial) {
+        if known
+            .serial
+            .is_none_or(|serial| serial <= certificate.terms.serial)
+        {
             known.static_public = Some(certificate.static_public);
             self.note_certificate(&found.certificate);
         }

@@ -92,7 +92,7 @@ fn node_with(seed: u8, boot: u8, memory: u64) -> Node {
         },
         open_timeout: Duration::from_secs(30),
         psk: Zeroizing::new([0; 32]),
-        cloak: OverlaySettings::default(),
+        cloak: Cloak::default(),
     };
     let random = Random::from_number(u64::from(seed) << 8 | u64::from(boot));
     Node {
@@ -152,7 +152,7 @@ impl World {
                 receive_key: keys[other],
                 dialled: side == 0,
                 endpoint: "test".to_owned(),
-        shortcut: false,
+                shortcut: false,
             };
             let node = &mut self.nodes[side];
             node.arriving.clear();

@@ -12,9 +12,8 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::acl::Acl;
-use crate::cloak::overlay::Settings as OverlaySettings;
 use crate::config::{Allow, Config, MemoryPressure, SuiteName};
-use crate::core::{ChannelKey, Core, Settings};
+use crate::core::{ChannelKey, Cloak, Core, Settings};
 use crate::engine::{Command, Engine, Inlets, Served, Surroundings, inlets};
 use crate::forwarder::{Forwarder, Opened, OwnListeners, Traffic};
 use crate::lcm::local::{Ending, LocalStream};
@@ -30,6 +29,7 @@ use crate::peering::dialer::{Dialer, Endpoint};
 use crate::peering::greeter::greet;
 use crate::peering::join::Joiner;
 use crate::peering::report::Report;
+use crate::peering::shortcut::Shortcuts;
 use crate::random::Random;
 use crate::session::{KeyUse, Options};
 use crate::srm::acks::AckPolicy;
@@ -152,6 +152,12 @@ impl Part {
         let dialers = Dialers::default();
         let wake = dialers.clone();
         let routing = Arc::clone(&setup.routing);
+        let shortcuts = Shortcuts::new(
+            Arc::clone(&joiner),
+            inlets.commands.clone(),
+            tasks.clone(),
+            random.fork(),
+        );
         let surroundings = Surroundings {
             serve: serve(
                 forwarder.clone(),
@@ -160,6 +166,7 @@ impl Part {
                 tasks.clone(),
             ),
             want: Box::new(move |_| wake.wanted()),
+            shortcut: Box::new(move |peer, endpoints| shortcuts.make(peer, endpoints)),
             show: Box::new(move |name| routing.show(name)),
         };
         let engine = Engine::start(core, clock, inlets.clone(), queues, surroundings)
@@ -321,9 +328,10 @@ fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>) -> Settin
         },
         open_timeout: session.open_timeout,
         psk,
-        cloak: OverlaySettings {
+        cloak: Cloak {
             degree: config.cloak.degree,
             relay: config.cloak.relay.unwrap_or(!config.link.listen.is_empty()),
+            shortcuts: config.cloak.shortcuts,
         },
     }
 }

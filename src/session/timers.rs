@@ -56,7 +56,12 @@ impl Session {
             self.probe_due = true;
         } else if self
             .resume
-            .event(&mut self.epochs, Reason::AddressChange, &mut self.random, now)
+            .event(
+                &mut self.epochs,
+                Reason::AddressChange,
+                &mut self.random,
+                now,
+            )
             .is_err()
         {
             self.end(EndReason::Exhausted);

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::cloak::overlay::Settings as OverlaySettings;
-use crate::core::{Core, Event, Joined, Settings};
+use crate::core::{Cloak, Core, Event, Joined, Settings};
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::session::{EndReason, ResetCode};
@@ -84,7 +83,7 @@ fn node(side: usize, party: &Arc<LocalParty>, seed: u64, boot: u8, random: &mut 
         session: options,
         open_timeout: Duration::from_secs(30),
         psk: Zeroizing::new([0; 32]),
-        cloak: OverlaySettings::default(),
+        cloak: Cloak::default(),
     };
     Node {
         core: Core::new(
@@ -281,7 +280,11 @@ impl World {
             | Event::SessionUp(..)
             | Event::LinkDoubtful(_)
             | Event::Paused(..)
-            | Event::WantLink(_) => {}
+            | Event::WantLink(_)
+            | Event::Shortcut(..)
+            | Event::Found(_)
+            | Event::NotFound(_)
+            | Event::Traced(_) => {}
         }
     }
 

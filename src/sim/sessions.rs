@@ -154,7 +154,13 @@ impl World {
             let end = &mut self.ends[side];
             let now = self.now + end.skew;
             let options: Options = end.options.clone();
-            let session = Session::new(&established, Places::NEIGHBOURS, options, &mut self.random, now);
+            let session = Session::new(
+                &established,
+                Places::NEIGHBOURS,
+                options,
+                &mut self.random,
+                now,
+            );
             end.begin(session, self.generation);
         }
     }

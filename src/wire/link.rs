@@ -101,7 +101,8 @@ impl Route {
         self.from_location.encode(out);
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    /// Reads a routing header.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let flags = reader.u8()?;
         if flags & !MARKED != 0 {
             return Err(DecodeError::Invalid("routing flags"));
