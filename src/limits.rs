@@ -160,6 +160,8 @@ pub const LINK_HURRY: Duration = Duration::from_millis(150);
 pub const LINK_DEAD: Duration = Duration::from_secs(3);
 /// A link without news for this long is not asked unless a session uses it.
 pub const LINK_PING_IDLE: Duration = Duration::from_secs(20);
+/// How long a link that carried a frame of others counts as in use.
+pub const LINK_RELAY_LINGER: Duration = Duration::from_secs(10);
 /// Links of one node (R-O4).
 pub const LINKS_MAX: usize = 1_024;
 /// Links that may be replays, because no frame has opened on them yet; further ones are closed, and the
