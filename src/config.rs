@@ -102,6 +102,11 @@ impl Config {
         resolve::resolve(source, memory_default)
     }
 
+    /// Whether the node carries frames of others.
+    pub fn is_relay(&self) -> bool {
+        self.cloak.relay.unwrap_or(!self.link.listen.is_empty())
+    }
+
     /// Whether the file holds passwords, so that it must be readable by its owner only.
     pub fn holds_secrets(&self) -> bool {
         !self.proxy.users.is_empty()

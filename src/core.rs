@@ -146,6 +146,8 @@ struct Peer {
     endpoints: Vec<String>,
     seek: Seek,
     shortcut: Shortcut,
+    /// A link to it would help the tree.
+    tie_wanted: bool,
     /// Handshakes that it may cause as a neighbour, and Hellos that came from it as one.
     bucket: Bucket,
     arrivals: Meter,

@@ -25,8 +25,8 @@ pub const FRAMES_PER_LINK_KEY: u64 = 1 << 20;
 /// Least and largest degree of the overlay's tree: with two directions there is no plane, and beyond 256 an
 /// edge is so long that both metrics are the same.
 pub const DEGREES: (u32, u32) = (3, 256);
-/// Shortcuts that are dialled at once; further ones wait until the core asks again.
-pub const SHORTCUTS_AT_ONCE: usize = 8;
+/// Nodes found by the overlay that are dialled at once; further ones wait until the core asks again.
+pub const FOUND_DIALS_AT_ONCE: usize = 8;
 /// Pause between tries to link directly to the peer of a session that goes through relays, first and longest.
 pub const SHORTCUT_PAUSE: Duration = Duration::from_secs(10);
 /// See [`SHORTCUT_PAUSE`].

@@ -550,6 +550,9 @@ Links dialled:
 Links accepted:
   laptop (agats5yovb6rox2wunkg…)
   phone (ahwuskggfdi4frxk5ebt…)
+Overlay:
+  carries what other nodes send each other, sealed, and lets them join below it
+  its directory tells every node of the overlay that this one is there
 Destinations, first match wins:
   NODE.muses, SERVICE.NODE.muses: that node
   anything else: refused

@@ -87,7 +87,7 @@ impl Core {
             changed = true;
             match event {
                 OverlayEvent::Moved => self.moved(now),
-                OverlayEvent::WantLink(peer) => self.events.push_back(Event::WantLink(peer)),
+                OverlayEvent::WantLink(peer) => self.want_tie(peer, now),
                 OverlayEvent::Found(found) => {
                     self.found(&found, now);
                     self.events.push_back(Event::Found(Box::new(found)));
