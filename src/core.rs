@@ -38,6 +38,7 @@ use crate::cloak::geometry::Metric;
 use crate::cloak::neighbours::{Link as LinkNumber, Neighbours};
 use crate::cloak::overlay::{Overlay, Settings as OverlaySettings};
 use crate::cloak::relay::{Bounds, Relay};
+use crate::cloak::tree::Strict;
 use crate::core::gate::{Bucket, Gate, Meter};
 use crate::core::handshakes::Attempt;
 use crate::core::links::Link;
@@ -81,12 +82,14 @@ pub struct Settings {
 }
 
 /// A node's part in the overlay.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Cloak {
     /// Directions of each place in the tree; the same on all nodes.
     pub degree: u32,
     /// Whether it carries frames of others and lets them join below it.
     pub relay: bool,
+    /// Who may be root of the tree; anyone if empty.
+    pub roots: Vec<Name>,
     /// Whether it links directly to the peers of sessions that go through relays.
     pub shortcuts: bool,
 }
@@ -96,6 +99,7 @@ impl Default for Cloak {
         Self {
             degree: 16,
             relay: true,
+            roots: Vec::new(),
             shortcuts: true,
         }
     }
@@ -200,6 +204,8 @@ impl Core {
             degree: settings.cloak.degree,
             metric: Metric::Tree,
             relay: settings.cloak.relay,
+            roots: settings.cloak.roots.clone(),
+            verifier: Arc::new(Strict),
         };
         let overlay = Overlay::new(overlay, random.fork(), Time::ZERO, epoch);
         let gate = Gate::new(me.name(), &mut random);

@@ -87,6 +87,7 @@ impl Core {
             changed = true;
             match event {
                 OverlayEvent::Moved => self.moved(now),
+                OverlayEvent::Keys => {}
                 OverlayEvent::WantLink(peer) => self.want_tie(peer, now),
                 OverlayEvent::Found(found) => {
                     self.found(&found, now);

@@ -147,6 +147,7 @@ impl Part {
         let cloak = Cloak {
             degree: setup.config.cloak.degree,
             relay: setup.links.relay,
+            roots: setup.config.cloak.roots.clone(),
             shortcuts: setup.config.cloak.shortcuts,
         };
         let settings = settings(&setup.config, budget.clone(), psk, cloak);
