@@ -106,6 +106,8 @@ struct PairState {
     acks: Acks,
     flight: Flight,
     highest: Option<u64>,
+    /// Marked packets that the peer has told of.
+    marked: u64,
 }
 
 impl PairState {
@@ -115,7 +117,15 @@ impl PairState {
             acks: Acks::default(),
             flight: Flight::default(),
             highest: None,
+            marked: 0,
         }
+    }
+
+    /// Marked packets that the peer tells of for the first time; `marked` is its count.
+    fn told_marked(&mut self, marked: u64) -> u64 {
+        let more = marked.saturating_sub(self.marked);
+        self.marked += more;
+        more
     }
 }
 

@@ -133,10 +133,14 @@ impl Session {
             Sending::Live(to) => (Which::Live, self.epochs.live()?, to),
             Sending::Next(to) | Sending::Early(to) => (Which::Next, self.epochs.next(), to),
         };
-        self.packet_len = plain_max.min(PACKET_PLAIN_MAX);
         if self.window.path() != path {
             self.window = Window::new(path, now);
         }
+        let len = plain_max.min(PACKET_PLAIN_MAX);
+        self.packet_len = match to {
+            Location::Neighbour => len,
+            Location::Tree { .. } => len.min(self.window.packet_len()),
+        };
         let start = out.len();
         let mut content = Content::default();
         self.put_acks(out, now);
@@ -158,13 +162,13 @@ impl Session {
         self.resume.sealed(which);
         self.sent_at = now;
         let Content { items, eliciting } = content;
-        let idle = self.under_way() == 0;
+        let under_way = self.under_way();
         let sent = Sent {
             path,
             bytes,
             at: now,
             eliciting,
-            stamp: self.window.stamp(idle, now),
+            stamp: self.window.stamp(under_way, bytes, now),
         };
         self.pair_state(pair).flight.sent(number, sent, items);
         if let Some(reason) = self.goodbye.take() {

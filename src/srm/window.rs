@@ -6,10 +6,14 @@
 //! acknowledgements that come late. The round trip is the shortest seen, looked for anew every few
 //! seconds with less under way. Rate and round trip only ever raise the window while they grow, so a long
 //! fat path is filled by doubling (the idea of BBR's start-up and of its search for the round trip).
+//!
+//! On a path through relays others share the queue, and its marks and losses count too: what they leave is
+//! [`Congestion`]'s to say, and the smaller of both windows holds.
 
 use std::time::Duration;
 
-use crate::limits::{ACK_BYTES, WINDOW_SLACK, WINDOW_START};
+use crate::limits::{ACK_BYTES, PACKET_PLAIN_MIN, PACKET_PLAIN_START, WINDOW_SLACK, WINDOW_START};
+use crate::srm::congestion::{Congestion, Told};
 use crate::time::Time;
 
 /// How long the shortest round trip is believed.
@@ -24,6 +28,21 @@ const RATE_LIFE: Duration = Duration::from_millis(500);
 pub struct Stamp {
     delivered: u64,
     delivered_at: Time,
+}
+
+/// What an acknowledgement told of a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Bytes that arrived.
+    pub bytes: u64,
+    /// Packets that arrived.
+    pub packets: u64,
+    /// How many of them, at most, came with a mark.
+    pub marked: u64,
+    /// Where the path stood when the newest of them left.
+    pub stamp: Stamp,
+    /// Where it stood when the newest packet left that is lost.
+    pub lost: Option<Stamp>,
 }
 
 /// The best value of the present period and of the one before.
@@ -73,11 +92,12 @@ pub struct Window {
     rate: Best<u64>,
     rtt: Best<Duration>,
     searching_until: Time,
+    congestion: Congestion,
 }
 
 impl Window {
     /// The window of a path of which nothing is known.
-    pub const fn new(path: u64, now: Time) -> Self {
+    pub fn new(path: u64, now: Time) -> Self {
         Self {
             path,
             began: now,
@@ -86,6 +106,7 @@ impl Window {
             rate: Best::new(now),
             rtt: Best::new(now),
             searching_until: Time::ZERO,
+            congestion: Congestion::default(),
         }
     }
 
@@ -94,38 +115,50 @@ impl Window {
         self.path
     }
 
-    /// What a packet that leaves now must remember. `idle` says that nothing is under way: the time
-    /// before it says nothing about the path.
-    pub const fn stamp(&mut self, idle: bool, now: Time) -> Stamp {
-        if idle {
+    /// What a packet of `bytes` that leaves now must remember; `under_way` are before it. When nothing is,
+    /// the time before it says nothing about the path.
+    pub fn stamp(&mut self, under_way: u64, bytes: u64, now: Time) -> Stamp {
+        if under_way == 0 {
             self.delivered_at = now;
         }
+        self.congestion.sent(under_way + bytes);
         Stamp {
             delivered: self.delivered,
             delivered_at: self.delivered_at,
         }
     }
 
-    /// Takes an acknowledgement of `bytes`, the newest of which left at `stamp` and took `rtt`.
-    pub fn arrived(&mut self, bytes: u64, stamp: Stamp, rtt: Duration, now: Time) {
-        self.delivered += bytes;
+    /// Takes an acknowledgement, the newest packet of which took `rtt`; packets have up to `packet` bytes.
+    pub fn arrived(&mut self, news: News, rtt: Duration, packet: usize, now: Time) {
+        self.delivered += news.bytes;
         self.delivered_at = now;
         if self.rtt.note(rtt, Duration::min, RTT_LIFE, now) {
             self.searching_until = now + (rtt * 2).max(SEARCH_MIN);
         }
-        // A packet that left before the path was left and found again has the stamp of another window.
-        let since = self
-            .delivered
-            .checked_sub(stamp.delivered)
-            .filter(|_| stamp.delivered_at >= self.began);
-        let Some(since) = since else {
+        let Some(since) = self.since(news.stamp) else {
             return;
         };
-        let span = now.since(stamp.delivered_at).max(Duration::from_micros(1));
+        let span = now.since(news.stamp.delivered_at);
+        let span = span.max(Duration::from_micros(1));
         let sum = u128::from(since) * 1_000_000_000;
         let rate = u64::try_from(sum / span.as_nanos()).unwrap_or(u64::MAX);
         let life = RATE_LIFE.max(rtt * 10);
         self.rate.note(rate, u64::max, life, now);
+        let lost = news.lost.filter(|stamp| self.since(*stamp).is_some());
+        let told = Told {
+            packets: news.packets,
+            marked: news.marked,
+            stamp: news.stamp.delivered,
+            lost: lost.map(|stamp| stamp.delivered),
+        };
+        self.congestion.told(told, self.delivered, packet as u64);
+    }
+
+    /// Bytes that were acknowledged since a stamp. None if it is of another window: its packet left before
+    /// the path was left and found again.
+    fn since(&self, stamp: Stamp) -> Option<u64> {
+        let since = self.delivered.checked_sub(stamp.delivered);
+        since.filter(|_| stamp.delivered_at >= self.began)
     }
 
     /// The highest rate lately seen, bytes per second.
@@ -135,6 +168,20 @@ impl Window {
 
     /// Bytes that may be under way, in packets of up to `packet` bytes.
     pub fn limit(&self, packet: usize, now: Time) -> u64 {
+        let most = self.congestion.window().unwrap_or(u64::MAX);
+        self.unqueued(packet, now).min(most.max(2 * packet as u64))
+    }
+
+    /// Bytes of plaintext that a packet for the path should have at most, if it leads through relays: the link
+    /// in front tells nothing of what is behind it.
+    pub fn packet_len(&self) -> usize {
+        let rtt = self.rtt.get(Duration::min).unwrap_or_default();
+        let len = self.congestion.packet(rtt);
+        len.map_or(PACKET_PLAIN_START, |len| len.max(PACKET_PLAIN_MIN))
+    }
+
+    /// The window that keeps the path full and lets little wait, if nobody else uses it.
+    fn unqueued(&self, packet: usize, now: Time) -> u64 {
         let (Some(rate), Some(rtt)) = (self.rate(), self.rtt.get(Duration::min)) else {
             return WINDOW_START;
         };
@@ -157,6 +204,15 @@ mod tests {
 
     const PACKET: usize = 64 << 10;
 
+    fn news(stamp: Stamp) -> News {
+        News {
+            bytes: PACKET as u64,
+            packets: 1,
+            stamp,
+            ..News::default()
+        }
+    }
+
     /// A path of a rate (bytes per second) and a round trip, filled as far as the window allows; gives the
     /// window at the end and the longest time that a packet waited in the queue.
     fn fill(rate: u64, rtt: Duration, packets: u32, window: &mut Window, from: Time) -> Duration {
@@ -168,9 +224,10 @@ mod tests {
             while (under_way.len() * PACKET) as u64 >= window.limit(PACKET, now) {
                 let (arrives, sent, stamp): (Time, Time, Stamp) = under_way.pop_front().unwrap();
                 now = arrives.max(now);
-                window.arrived(PACKET as u64, stamp, now.since(sent), now);
+                window.arrived(news(stamp), now.since(sent), PACKET, now);
             }
-            let stamp = window.stamp(under_way.is_empty(), now);
+            let bytes = (under_way.len() * PACKET) as u64;
+            let stamp = window.stamp(bytes, PACKET as u64, now);
             let passes = Duration::from_secs_f64(PACKET as f64 / rate as f64);
             waited = free_at.since(now);
             free_at = free_at.max(now) + passes;
@@ -222,11 +279,11 @@ mod tests {
         let rtt = Duration::from_millis(10);
         fill(125_000_000, rtt, 100, &mut before, Time::ZERO);
         let sent = Time::ZERO + Duration::from_secs(10);
-        let old = before.stamp(false, sent);
-        let early = Window::new(1, Time::ZERO).stamp(true, Time::ZERO);
+        let old = before.stamp(1, 1, sent);
+        let early = Window::new(1, Time::ZERO).stamp(0, 1, Time::ZERO);
         let mut again = Window::new(1, sent + rtt);
         for stamp in [old, early] {
-            again.arrived(PACKET as u64, stamp, rtt, sent + rtt * 2);
+            again.arrived(news(stamp), rtt, PACKET, sent + rtt * 2);
             assert_eq!(again.rate(), None);
         }
     }
