@@ -162,6 +162,10 @@ pub struct Session {
     /// Of the path that the newest packet took.
     window: Window,
     packet_len: usize,
+    /// The path leads through relays.
+    relayed: bool,
+    /// Bytes of channels wait until then, even if the window has room.
+    paced_until: Option<Time>,
     confirmed: bool,
     finished: channel::Told,
     channels: BTreeMap<ChannelId, Channel>,
@@ -224,8 +228,10 @@ impl Session {
             resume: Resume::new(setup, now),
             pairs: VecDeque::from([PairState::new(Pair { a: 0, b: 0 })]),
             rtt: Rtt::default(),
-            window: Window::new(0, now),
+            window: Window::new(0, false, now),
             packet_len: PACKET_PLAIN_CHOSEN,
+            relayed: false,
+            paced_until: None,
             confirmed: side == Side::A,
             finished: channel::Told::Due,
             channels: BTreeMap::new(),

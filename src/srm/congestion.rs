@@ -1,10 +1,10 @@
 //! What marks and losses leave of a path's window: relays mark what waits and drop what is too much.
 //!
-//! Nothing is limited here until the first of either, so a link between neighbours, which TCP keeps from
-//! both, never is. From then on the window falls in proportion to the part of packets that were marked (as
-//! in DCTCP), by half on a loss, once per round trip. Without either it grows by a packet per round trip, and
-//! by ever more after a few: to where it was cut last, and from there on anew, so it is careful where the
-//! path was full and quick elsewhere (the idea of CUBIC).
+//! Nothing is limited here until the first of either. Then the window falls to what the path was seen to
+//! carry, later in proportion to the part of packets that were marked (as in DCTCP) or by half on a loss, once
+//! per round trip. Without either it grows: back to where it was cut by a quarter of the way each round trip,
+//! and beyond by a packet, and by ever more after a few. So it is careful where the path was full and quick
+//! elsewhere (the idea of CUBIC).
 
 use std::time::Duration;
 
@@ -14,9 +14,11 @@ use crate::limits::{PACKET_PLAIN_MIN, RELAY_MARK, WINDOW_START};
 const WHOLE: u64 = 1_024;
 /// Weight of the last round in the average part: one in this many.
 const WEIGHT: u64 = 16;
-/// Round trips without a mark or loss in which the window grows by a packet each; then by twice as much each
-/// time, at most by half of itself.
+/// Round trips without mark, loss or queue in which the window grows by a packet each, beyond where it was cut;
+/// then by twice as much each time, at most by half of itself.
 const PATIENCE: u32 = 3;
+/// A packet that waited longer than this was in a queue: there is no more to be found.
+const QUEUED: Duration = Duration::from_millis(5);
 /// Time that a packet may take on a path that marks: as on a link (`link::pace`).
 const PACKET_TIME: Duration = Duration::from_millis(5);
 /// Least window, bytes: one packet may be under way while another is acknowledged.
@@ -33,6 +35,10 @@ pub struct Told {
     pub stamp: u64,
     /// Bytes that had been acknowledged when the newest packet left that is lost; none if none is.
     pub lost: Option<u64>,
+    /// Bytes that the path was seen to carry in its shortest round trip.
+    pub carries: u64,
+    /// How much longer than the shortest round trip the newest packet took.
+    pub waited: Duration,
 }
 
 /// The congestion window of one path.
@@ -51,7 +57,7 @@ pub struct Congestion {
     /// What left before so many bytes had been acknowledged has been answered by a cut.
     cut_at: u64,
     cut: bool,
-    /// Rounds without mark and loss in a row.
+    /// Rounds without mark, loss and queue in a row.
     calm: u32,
     /// Most bytes under way in this round and in the one before.
     most: (u64, u64),
@@ -75,28 +81,34 @@ impl Congestion {
         self.marked += told.marked;
         if told.marked > 0 && told.stamp >= self.cut_at {
             let part = self.part.unwrap_or(WHOLE);
-            self.shrink(part, delivered);
+            self.shrink(part, told.carries, delivered);
         } else if told.lost.is_some_and(|stamp| stamp >= self.cut_at) {
-            self.shrink(WHOLE, delivered);
+            self.shrink(WHOLE, told.carries, delivered);
         }
         if told.stamp >= self.round_at {
-            self.round(delivered, packet);
+            self.round(told.waited, delivered, packet);
         }
     }
 
     /// Takes half of `part` off the window.
-    fn shrink(&mut self, part: u64, delivered: u64) {
-        let used = self.most.0.max(self.most.1);
-        let window = self.window.unwrap_or(used.max(WINDOW_START));
-        self.ceiling = window;
-        let less = window / WHOLE * part / 2;
-        self.window = Some((window - less).max(LEAST));
+    fn shrink(&mut self, part: u64, carries: u64, delivered: u64) {
+        let window = if let Some(window) = self.window {
+            if self.calm > 0 {
+                self.ceiling = window;
+            }
+            window - window / WHOLE * part / 2
+        } else {
+            let used = self.most.0.max(self.most.1).max(WINDOW_START);
+            self.ceiling = used;
+            (used / 2).max(carries.min(used))
+        };
+        self.window = Some(window.max(LEAST));
         self.cut_at = delivered;
         self.cut = true;
     }
 
     /// A round trip is over.
-    fn round(&mut self, delivered: u64, packet: u64) {
+    fn round(&mut self, waited: Duration, delivered: u64, packet: u64) {
         let packets = self.packets.max(self.marked);
         if let Some(now) = (self.marked * WHOLE).checked_div(packets) {
             match &mut self.part {
@@ -105,7 +117,7 @@ impl Congestion {
                 None => {}
             }
         }
-        let quiet = !self.cut && self.marked == 0;
+        let quiet = !self.cut && self.marked == 0 && waited < QUEUED;
         self.calm = if quiet { self.calm + 1 } else { 0 };
         if !self.cut {
             self.grow(packet);
@@ -123,15 +135,13 @@ impl Congestion {
         if self.most.0 + 2 * packet < *window {
             return;
         }
-        let doublings = self.calm.saturating_sub(PATIENCE).min(20);
-        let most = (*window / 2).max(packet);
-        let grown = *window + (packet << doublings).min(most);
-        if *window < self.ceiling && grown >= self.ceiling {
-            *window = self.ceiling;
-            self.calm = 0;
-        } else {
-            *window = grown;
+        if let Some(way) = self.ceiling.checked_sub(*window).filter(|way| *way > 0) {
+            *window += (way / 4).max(packet).min(way);
+            self.calm = self.calm.min(1);
+            return;
         }
+        let doublings = self.calm.saturating_sub(PATIENCE).min(20);
+        *window += (packet << doublings).min((*window / 2).max(packet));
     }
 
     /// Bytes of a packet that takes [`PACKET_TIME`] on the path, whose shortest round trip is `rtt`; none

@@ -8,7 +8,8 @@
 //! fat path is filled by doubling (the idea of BBR's start-up and of its search for the round trip).
 //!
 //! On a path through relays others share the queue, and its marks and losses count too: what they leave is
-//! [`Congestion`]'s to say, and the smaller of both windows holds.
+//! [`Congestion`]'s to say, and the smaller of both windows holds. What may leave there is also spread over the
+//! round trip, since a relay has no kernel's buffer to take a whole window at once.
 
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ const RTT_LIFE: Duration = Duration::from_secs(5);
 const SEARCH_MIN: Duration = Duration::from_millis(5);
 /// How long the highest rate is believed, at least; ten round trips if those are longer.
 const RATE_LIFE: Duration = Duration::from_millis(500);
+
+/// What may leave at once, as the time that it takes at the pace: as coarse as timers are.
+const BURST: Duration = Duration::from_millis(2);
 
 /// Where a path stood when a packet left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +89,7 @@ impl<T: Copy> Best<T> {
 #[derive(Debug)]
 pub struct Window {
     path: u64,
+    relayed: bool,
     began: Time,
     delivered: u64,
     delivered_at: Time,
@@ -93,13 +98,16 @@ pub struct Window {
     rtt: Best<Duration>,
     searching_until: Time,
     congestion: Congestion,
+    /// When all that has left would have left at the pace.
+    paced: Time,
 }
 
 impl Window {
-    /// The window of a path of which nothing is known.
-    pub fn new(path: u64, now: Time) -> Self {
+    /// The window of a path of which nothing is known, but whether it leads through relays.
+    pub fn new(path: u64, relayed: bool, now: Time) -> Self {
         Self {
             path,
+            relayed,
             began: now,
             delivered: 0,
             delivered_at: now,
@@ -107,7 +115,13 @@ impl Window {
             rtt: Best::new(now),
             searching_until: Time::ZERO,
             congestion: Congestion::default(),
+            paced: Time::ZERO,
         }
+    }
+
+    /// Whether this is the window of such a path.
+    pub const fn is_of(&self, path: u64, relayed: bool) -> bool {
+        self.path == path && self.relayed == relayed
     }
 
     /// The path.
@@ -150,6 +164,8 @@ impl Window {
             marked: news.marked,
             stamp: news.stamp.delivered,
             lost: lost.map(|stamp| stamp.delivered),
+            carries: self.carries(),
+            waited: rtt.saturating_sub(self.rtt.get(Duration::min).unwrap_or(rtt)),
         };
         self.congestion.told(told, self.delivered, packet as u64);
     }
@@ -168,33 +184,71 @@ impl Window {
 
     /// Bytes that may be under way, in packets of up to `packet` bytes.
     pub fn limit(&self, packet: usize, now: Time) -> u64 {
-        let most = self.congestion.window().unwrap_or(u64::MAX);
-        self.unqueued(packet, now).min(most.max(2 * packet as u64))
+        let unqueued = self.unqueued(packet, now);
+        match self.congestion.window().filter(|_| self.relayed) {
+            Some(window) => unqueued.min(window.max(2 * packet as u64)),
+            None => unqueued,
+        }
     }
 
-    /// Bytes of plaintext that a packet for the path should have at most, if it leads through relays: the link
-    /// in front tells nothing of what is behind it.
-    pub fn packet_len(&self) -> usize {
+    /// Bytes of plaintext that a packet should have at most, if the link in front wants `len` at most: it
+    /// tells nothing of the relays behind it.
+    pub fn packet_len(&self, len: usize) -> usize {
+        if !self.relayed {
+            return len;
+        }
         let rtt = self.rtt.get(Duration::min).unwrap_or_default();
-        let len = self.congestion.packet(rtt);
-        len.map_or(PACKET_PLAIN_START, |len| len.max(PACKET_PLAIN_MIN))
+        let fits = self.congestion.packet(rtt);
+        len.min(fits.map_or(PACKET_PLAIN_START, |fits| fits.max(PACKET_PLAIN_MIN)))
+    }
+
+    /// When the next packet may leave, now that `bytes` do. On a path through relays a window spreads over a
+    /// round trip, or four fifths while nothing else limits it: sent at once, it would fill a queue however much
+    /// the path can take.
+    pub fn pace(&mut self, bytes: u64, packet: usize, now: Time) -> Time {
+        let Some(rtt) = self.rtt.get(Duration::min).filter(|_| self.relayed) else {
+            return now;
+        };
+        let limit = u128::from(self.limit(packet, now).max(1));
+        let span = match self.congestion.window() {
+            Some(_) => rtt,
+            None => rtt * 4 / 5,
+        };
+        let nanos = u128::from(bytes) * span.as_nanos() / limit;
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        let burst = u64::try_from(BURST.as_nanos()).unwrap_or(0);
+        let least = Time::from_nanos(now.as_nanos().saturating_sub(burst));
+        self.paced = self.paced.max(least) + Duration::from_nanos(nanos);
+        self.paced
+    }
+
+    /// Bytes that the path carries in `span` at its highest rate.
+    fn during(&self, span: Duration) -> u64 {
+        let rate = self.rate().unwrap_or(0);
+        let bytes = u128::from(rate) * span.as_nanos() / 1_000_000_000;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
+    fn carries(&self) -> u64 {
+        self.rtt
+            .get(Duration::min)
+            .map_or(0, |rtt| self.during(rtt))
     }
 
     /// The window that keeps the path full and lets little wait, if nobody else uses it.
     fn unqueued(&self, packet: usize, now: Time) -> u64 {
-        let (Some(rate), Some(rtt)) = (self.rate(), self.rtt.get(Duration::min)) else {
+        let (Some(_), Some(rtt)) = (self.rate(), self.rtt.get(Duration::min)) else {
             return WINDOW_START;
-        };
-        let during = |span: Duration| {
-            let bytes = u128::from(rate) * span.as_nanos() / 1_000_000_000;
-            u64::try_from(bytes).unwrap_or(u64::MAX)
         };
         let packets = 2 * packet as u64;
         if now < self.searching_until {
-            return packets.max(during(rtt / 2));
+            return packets.max(self.during(rtt / 2));
         }
-        let slack = during(WINDOW_SLACK).min(ACK_BYTES);
-        during(rtt * 2).saturating_add(slack + packets)
+        let slack = self.during(WINDOW_SLACK).min(ACK_BYTES);
+        let limit = self.during(rtt * 2).saturating_add(slack + packets);
+        // A rate of which only little was asked is no bound, and packets are small here at first.
+        let least = if self.relayed { WINDOW_START } else { 0 };
+        limit.max(least)
     }
 }
 
@@ -238,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_long_fat_path_is_filled() {
-        let mut window = Window::new(1, Time::ZERO);
+        let mut window = Window::new(1, false, Time::ZERO);
         let rtt = Duration::from_millis(100);
         fill(125_000_000, rtt, 4_000, &mut window, Time::ZERO);
         let rate = window.rate().unwrap();
@@ -249,7 +303,7 @@ mod tests {
 
     #[test]
     fn little_waits_on_a_short_path_however_long_it_is_full() {
-        let mut window = Window::new(1, Time::ZERO);
+        let mut window = Window::new(1, false, Time::ZERO);
         let rtt = Duration::from_micros(200);
         let waited = fill(600_000_000, rtt, 200_000, &mut window, Time::ZERO);
         assert!(waited < Duration::from_millis(3), "{waited:?}");
@@ -257,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_path_that_became_longer_or_slower_is_learnt() {
-        let mut window = Window::new(1, Time::ZERO);
+        let mut window = Window::new(1, false, Time::ZERO);
         fill(
             125_000_000,
             Duration::from_millis(10),
@@ -275,13 +329,13 @@ mod tests {
 
     #[test]
     fn a_packet_from_before_the_path_was_left_tells_nothing_of_the_rate() {
-        let mut before = Window::new(1, Time::ZERO);
+        let mut before = Window::new(1, false, Time::ZERO);
         let rtt = Duration::from_millis(10);
         fill(125_000_000, rtt, 100, &mut before, Time::ZERO);
         let sent = Time::ZERO + Duration::from_secs(10);
         let old = before.stamp(1, 1, sent);
-        let early = Window::new(1, Time::ZERO).stamp(0, 1, Time::ZERO);
-        let mut again = Window::new(1, sent + rtt);
+        let early = Window::new(1, false, Time::ZERO).stamp(0, 1, Time::ZERO);
+        let mut again = Window::new(1, false, sent + rtt);
         for stamp in [old, early] {
             again.arrived(news(stamp), rtt, PACKET, sent + rtt * 2);
             assert_eq!(again.rate(), None);
@@ -290,7 +344,7 @@ mod tests {
 
     #[test]
     fn an_unknown_path_starts_small() {
-        let window = Window::new(1, Time::ZERO);
+        let window = Window::new(1, false, Time::ZERO);
         assert_eq!(window.limit(PACKET, Time::ZERO), WINDOW_START);
     }
 }

@@ -1,7 +1,5 @@
 //! Bounds hold and bytes are counted exactly, whatever is pushed; shares are fair.
 
- 
-
 use super::*;
 use crate::cloak::queues::Content;
 
