@@ -31,6 +31,8 @@ const BACKLOG: Duration = Duration::from_millis(8);
 const PACKET_TIME: Duration = Duration::from_millis(5);
 /// Bytes of type and index in front of a Re-Hello, which are the router's.
 const FRONT: usize = 9;
+/// How long everything may take to come right behind the last standstill.
+const CALM: Duration = Duration::from_secs(90);
 /// Index of the line that all share in the runs of [`run`].
 const SHARED: usize = 0;
 
@@ -380,43 +382,52 @@ fn frame(
 /// Plays the run of a seed: a few sessions of all kinds share a slow line of a relay with little memory,
 /// which stands still at times. Every byte must arrive once.
 pub fn run(seed: u64) -> Result<Report, Failure> {
-    let mut random = Random::from_number(seed);
-    let memory = 1 << (16 + random.below(7));
-    let bounds = Bounds {
-        link: memory,
-        ingress: memory,
-        node: 2 * memory,
-    };
-    let mut world = World::new(seed, bounds);
-    world.people(&mut random);
-    let failure = |world: &World, what: String| Failure {
+    let mut world = World::of(seed);
+    world.all().map_err(|what| Failure {
         what: format!("SEED={seed} relay, at {:?}: {what}", world.now),
         diagram: String::new(),
-    };
-    let mut report = Report::default();
-    for _ in 0..4 {
-        let still = Duration::from_millis(random.below(2_500));
-        world.neighbours[SHARED].down.frozen_until = world.now + still;
-        let end = world.now + Duration::from_secs(3);
-        world.play(end).map_err(|what| failure(&world, what))?;
-    }
-    let end = world.now + Duration::from_secs(120);
-    world.play(end).map_err(|what| failure(&world, what))?;
-    for (number, (pair, _)) in world.pairs.iter().enumerate() {
-        report.channels += pair.writers.len();
-        report.ended += pair.writers.iter().filter(|writer| writer.ended).count();
-        if !pair.is_over() {
-            let what = format!("session {number} never finished: {:?}", pair.writers);
-            return Err(failure(&world, what));
-        }
-    }
-    if world.most > 2 * memory {
-        return Err(failure(&world, format!("{} bytes waited", world.most)));
-    }
-    Ok(report)
+    })
 }
 
 impl World {
+    fn of(seed: u64) -> Self {
+        let mut random = Random::from_number(seed);
+        let memory = 1 << (16 + random.below(7));
+        let bounds = Bounds {
+            link: memory,
+            ingress: memory,
+            node: 2 * memory,
+        };
+        let mut world = Self::new(seed, bounds);
+        world.people(&mut random);
+        world
+    }
+
+    fn all(&mut self) -> Result<Report, String> {
+        for _ in 0..4 {
+            let still = Duration::from_millis(self.random.below(2_500));
+            self.neighbours[SHARED].down.frozen_until = self.now + still;
+            self.play(self.now + Duration::from_secs(3))?;
+        }
+        self.play(self.now + CALM)?;
+        let mut report = Report::default();
+        for (number, (pair, _)) in self.pairs.iter().enumerate() {
+            if !pair.is_over() {
+                let what = format!("session {number} never finished: {:?}", pair.writers);
+                return Err(what);
+            }
+            report.channels += pair.writers.len();
+            report.ended += pair.writers.iter().filter(|writer| writer.ended).count();
+        }
+        if self.most > self.relay.bounds().node || self.relay.cost() > 0 {
+            return Err(format!(
+                "{} and {} bytes wait",
+                self.most,
+                self.relay.cost()
+            ));
+        }
+        Ok(report)
+    }
     /// Some neighbours and sessions.
     fn people(&mut self, random: &mut Random) {
         let millis = |random: &mut Random, most| Duration::from_millis(random.below(most));
@@ -436,8 +447,8 @@ impl World {
                 [other, SHARED]
             };
             let behind = millis(random, 100);
-            let bulk = Load::Bulk(random.below(rate));
-            let keys = Load::Keys(millis(random, 200), random.below(60));
+            let bulk = Load::Bulk(1 + random.below(2 * rate));
+            let keys = Load::Keys(millis(random, 200), 1 + random.below(60));
             let loads: &[Load] = match random.below(3) {
                 0 => &[bulk],
                 1 => &[keys],
