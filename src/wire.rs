@@ -14,3 +14,4 @@ pub mod packet;
 pub mod record;
 pub mod tag;
 pub mod target;
+pub mod tree;
