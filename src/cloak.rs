@@ -12,4 +12,5 @@ pub mod overlay;
 pub mod poincare;
 pub mod tree;
 
+mod bearings;
 mod fixed;

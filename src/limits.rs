@@ -171,7 +171,6 @@ pub const LINK_READ: usize = 256 << 10;
 pub const PUMP_TURN: usize = 128 << 10;
 /// Commands that wait for the core thread; senders wait beyond.
 pub const COMMANDS_MAX: usize = 4_096;
-
 /// Records of others that a node keeps (R-D6); the farthest, then those that expire first, go beyond.
 pub const DIRECTORY_RECORDS_MAX: usize = 65_536;
 /// The same in bytes, [`DIRECTORY_ENTRY_BYTES`] for each record included.

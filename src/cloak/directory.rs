@@ -28,13 +28,14 @@ use thiserror::Error;
 
 use crate::cloak::compass::{Compass, Toward, WATERMARK_START, Way};
 use crate::cloak::directory::errand::Errands;
-use crate::cloak::directory::genuine::{Found, Genuine, sub_key};
+use crate::cloak::directory::genuine::{Genuine, sub_key};
 use crate::cloak::directory::lookup::Lookups;
 use crate::cloak::directory::publisher::Publisher;
 use crate::cloak::directory::rate::Bucket;
 use crate::cloak::directory::store::Store;
 use crate::cloak::directory::sync::Sync;
 use crate::cloak::directory::token::Tokens;
+use crate::cloak::tree::Verify;
 use crate::limits::{
     DIRECTORY_CHECKS, DIRECTORY_DIGESTS, DIRECTORY_OUTBOX_MAX, DIRECTORY_PUTS, DIRECTORY_RATES_MAX,
     DIRECTORY_RELAYED, DIRECTORY_SYNCS, HOPS_MAX,
@@ -45,8 +46,9 @@ use crate::random::Random;
 use crate::time::{Calendar, Time};
 use crate::wire::codec::DecodeError;
 use crate::wire::directory::{Ask, Message, Request};
+use crate::wire::location::Location;
 
-pub use crate::cloak::directory::genuine::Said;
+pub use crate::cloak::directory::genuine::Found;
 
 /// What a neighbour did that ends its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -64,6 +66,8 @@ pub enum Misbehaviour {
 pub struct Settings {
     /// This node; it signs its records.
     pub me: Arc<LocalParty>,
+    /// Checks signatures.
+    pub verifier: Arc<dyn Verify>,
     /// Calendar time at [`Time::ZERO`].
     pub epoch: Calendar,
     /// Highest number of a record of ours that is known from earlier runs (R-D2); 0 if none is.
@@ -160,6 +164,7 @@ enum Waiter {
 #[derive(Debug)]
 pub struct Directory {
     me: Arc<LocalParty>,
+    verifier: Arc<dyn Verify>,
     name: Name,
     overlay: OverlayId,
     epoch: Calendar,
@@ -188,6 +193,7 @@ impl Directory {
             name: settings.me.name(),
             overlay: *settings.me.overlay(),
             me: settings.me,
+            verifier: settings.verifier,
             epoch: settings.epoch,
             store: Store::new(),
             tokens,
@@ -335,13 +341,26 @@ impl Directory {
         self.lookups.raise_floor(name, seq, now);
     }
 
-    /// Publishes what this node says of itself, from now on until [`Self::withdraw`]: at once, or five
-    /// seconds after the last time, and every ten minutes.
-    pub fn publish(&mut self, said: Said, compass: &dyn Compass, now: Time) {
-        self.publisher.say(said, now);
+    /// Publishes where this node is, from now on until [`Self::withdraw`]: at once, or five seconds after the
+    /// last time, and every ten minutes. The first four of its `locations`, the best one first, are said, and
+    /// the first four of its link `endpoints` that are visible ASCII of at most 255 bytes.
+    pub fn publish(
+        &mut self,
+        locations: Vec<Location>,
+        endpoints: Vec<String>,
+        compass: &dyn Compass,
+        now: Time,
+    ) {
+        self.publisher.say(locations, endpoints, now);
         let context = self.context(compass, now);
         self.run_publisher(context);
         self.settle(context);
+    }
+
+    /// The node has moved: what it publishes, if it does, says so from now on.
+    pub fn moved(&mut self, locations: Vec<Location>, compass: &dyn Compass, now: Time) {
+        self.publisher.moved(locations, now);
+        self.changed(compass, now);
     }
 
     /// Tells the directory that this node leaves: a tombstone takes the record's place.
@@ -353,7 +372,11 @@ impl Directory {
 
     /// The next message to a neighbour.
     pub fn poll_message(&mut self) -> Option<(Name, Vec<u8>)> {
-        self.outbox.pop_front()
+        let next = self.outbox.pop_front();
+        if next.is_none() && self.outbox.capacity() > 64 {
+            self.outbox = VecDeque::new();
+        }
+        next
     }
 
     /// What happened.
@@ -371,6 +394,20 @@ impl Directory {
             seq: self.publisher.last(),
             ..self.stats
         }
+    }
+
+    /// Bytes of memory that this takes, the records it keeps for others apart.
+    pub fn bytes(&self) -> usize {
+        let rates = self.rates.len() * (32 + size_of::<Rates>());
+        let messages = self.outbox.iter().map(|(_, bytes)| 56 + bytes.len());
+        let waiting = self.waiting.len() * (8 + size_of::<Waiter>());
+        size_of::<Self>()
+            + rates
+            + messages.sum::<usize>()
+            + waiting
+            + self.lookups.bytes()
+            + self.errands.bytes()
+            + self.sync.bytes()
     }
 
     /// Whether a neighbour may do one more of something now; oneself always may.
@@ -457,7 +494,7 @@ impl Directory {
         if !self.may_check(false, context.now) {
             return None;
         }
-        Genuine::check(bytes, &self.overlay).ok()
+        Genuine::check(bytes, &self.overlay, &*self.verifier).ok()
     }
 }
 

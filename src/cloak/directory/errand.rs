@@ -13,6 +13,7 @@ use crate::limits::{DIRECTORY_ERRANDS_MAX, DIRECTORY_PATIENCE, DIRECTORY_RETRY_M
 use crate::name::Name;
 use crate::time::Time;
 use crate::wire::directory::{Answer, Ask, Outcome, TOKEN_LEN};
+use crate::wire::record::RECORD_BYTES_MAX;
 
 /// Rounds of an errand for another's record.
 const ROUNDS: u32 = 4;
@@ -57,6 +58,11 @@ pub(super) struct Errands {
 impl Errands {
     pub(super) fn len(&self) -> usize {
         self.running.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let each = 8 + size_of::<Errand>() + RECORD_BYTES_MAX;
+        self.running.len() * each
     }
 
     /// How many more errands for others may begin.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::cloak::tree::Verify;
 use crate::limits::{DIRECTORY_AHEAD, DIRECTORY_EXPIRY_MAX};
 use crate::name::certificate::{
     CERTIFICATE_LEN, Certificate, CertificateError, OverlayId, Verified,
@@ -79,10 +80,11 @@ pub struct Genuine {
 
 impl Genuine {
     /// Checks form and signature.
-    pub fn check(bytes: &[u8], overlay: &OverlayId) -> Result<Self, Flaw> {
+    pub fn check(bytes: &[u8], overlay: &OverlayId, verifier: &dyn Verify) -> Result<Self, Flaw> {
         let record = Record::decode(bytes)?;
         let name = Name::from_bytes(record.name).map_err(|_| Flaw::Name)?;
-        if !name.verify(&signed(&record, overlay), &record.signature) {
+        let signed = signed(&record, overlay);
+        if !verifier.verify(&record.name, &signed, &record.signature) {
             return Err(Flaw::Signature);
         }
         Ok(Self {
@@ -245,6 +247,7 @@ fn signed(record: &Record, overlay: &OverlayId) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloak::tree::Strict;
     use crate::name::certificate::Terms;
     use crate::wire::location::{PATH_MAX, STEP_MAX};
 
@@ -284,19 +287,22 @@ mod tests {
     #[test]
     fn what_was_signed_is_read_and_nothing_else() {
         let made = record(micros(NOW), NOW.0 + 7200);
-        let checked = Genuine::check(made.bytes(), &overlay()).unwrap();
+        let checked = Genuine::check(made.bytes(), &overlay(), &Strict).unwrap();
         assert_eq!(checked, made);
         let found = checked.read(&overlay(), NOW).unwrap().unwrap();
         assert_eq!(found.certificate.name(), identity().name());
         assert_eq!(found.endpoints, ["10.0.0.1:7000"]);
         assert_eq!(
-            Genuine::check(made.bytes(), &OverlayId::of("other")),
+            Genuine::check(made.bytes(), &OverlayId::of("other"), &Strict),
             Err(Flaw::Signature)
         );
         for at in 0..made.bytes().len() {
             let mut forged = made.bytes().to_vec();
             forged[at] ^= 1;
-            assert!(Genuine::check(&forged, &overlay()).is_err(), "{at}");
+            assert!(
+                Genuine::check(&forged, &overlay(), &Strict).is_err(),
+                "{at}"
+            );
         }
     }
 
@@ -341,7 +347,7 @@ mod tests {
         said.locations = vec![deep; 6];
         said.endpoints = vec!["x".repeat(255); 6];
         let made = Genuine::sign(&identity, &overlay(), 1, Calendar(NOW.0 + 9), Some(&said));
-        let checked = Genuine::check(made.bytes(), &overlay()).unwrap();
+        let checked = Genuine::check(made.bytes(), &overlay(), &Strict).unwrap();
         let found = checked.read(&overlay(), NOW).unwrap().unwrap();
         assert_eq!((found.locations.len(), found.endpoints.len()), (1, 2));
     }

@@ -17,6 +17,7 @@ use crate::limits::{
 use crate::name::Name;
 use crate::time::Time;
 use crate::wire::directory::{Answer, Ask, Outcome, SUB_KEYS, TOKEN_LEN};
+use crate::wire::record::RECORD_BYTES_MAX;
 
 /// Tries per place: one over the best hop, then by the tree.
 const TRIES: u8 = 3;
@@ -61,6 +62,13 @@ pub(super) struct Lookups {
 impl Lookups {
     pub(super) fn len(&self) -> usize {
         self.running.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let record = RECORD_BYTES_MAX / 2;
+        self.running.len() * (size_of::<Lookup>() + record)
+            + self.floors.len() * 2 * (32 + 16)
+            + self.cache.len() * (32 + size_of::<Found>() + record)
     }
 
     pub(super) fn forget(&mut self, name: Name) {

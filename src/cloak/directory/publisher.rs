@@ -6,6 +6,7 @@ use crate::cloak::directory::{Context, Directory, Event};
 use crate::limits::{DIRECTORY_LIFE, DIRECTORY_MOVE, DIRECTORY_REFRESH};
 use crate::time::{Calendar, Time};
 use crate::wire::directory::SUB_KEYS;
+use crate::wire::location::Location;
 
 /// Places that must have a record before it counts as published.
 const ENOUGH: u8 = 2;
@@ -13,7 +14,8 @@ const ENOUGH: u8 = 2;
 /// The publisher of one node.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    said: Option<Said>,
+    /// Locations and endpoints.
+    said: Option<(Vec<Location>, Vec<String>)>,
     last: u64,
     /// When the next record is due.
     due: Time,
@@ -42,10 +44,17 @@ impl Publisher {
         self.due
     }
 
-    pub(super) fn say(&mut self, said: Said, now: Time) {
-        if self.said.as_ref() != Some(&said) {
-            self.said = Some(said);
+    pub(super) fn say(&mut self, locations: Vec<Location>, endpoints: Vec<String>, now: Time) {
+        let said = Some((locations, endpoints));
+        if self.said != said {
+            self.said = said;
             self.due = self.due.min(now.max(self.earliest));
+        }
+    }
+
+    pub(super) fn moved(&mut self, locations: Vec<Location>, now: Time) {
+        if let Some((_, endpoints)) = self.said.clone() {
+            self.say(locations, endpoints, now);
         }
     }
 
@@ -64,7 +73,7 @@ impl Directory {
         if self.publisher.due > context.now {
             return;
         }
-        let Some(said) = self.publisher.said.clone() else {
+        let Some((locations, endpoints)) = self.publisher.said.clone() else {
             self.publisher.due = Time::NEVER;
             return;
         };
@@ -77,6 +86,12 @@ impl Directory {
         let jitter = std::time::Duration::from_nanos(self.random.below(tenth));
         self.publisher.earliest = context.now + DIRECTORY_MOVE;
         self.publisher.due = context.now + DIRECTORY_REFRESH.saturating_sub(jitter);
+        // The certificate may have been renewed since.
+        let said = Said {
+            locations,
+            endpoints,
+            certificate: self.me.certificate(),
+        };
         self.make(Some(&said), context);
     }
 

@@ -123,7 +123,7 @@ impl Directory {
         {
             return (Outcome::Busy, None);
         }
-        let genuine = Genuine::check(record, &self.overlay).ok();
+        let genuine = Genuine::check(record, &self.overlay, &*self.verifier).ok();
         let genuine = genuine.filter(|genuine| {
             *genuine.name().as_bytes() == request.name
                 && genuine.is_timely(context.calendar).is_ok()

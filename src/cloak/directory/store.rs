@@ -242,8 +242,17 @@ impl Store {
         for share in self.shares.values_mut() {
             share.order.clear();
         }
+        let own = compass.ranges();
+        let is_own = |key| {
+            own.iter()
+                .any(|(first, last)| (*first..=*last).contains(&key))
+        };
         for (place, entry) in &mut self.entries {
-            let rank = Rank::of(compass, place.0);
+            let rank = match place.0 {
+                key if is_own(key) => Rank::Own,
+                key if compass.contains(key) => Rank::Below,
+                _ => Rank::Elsewhere,
+            };
             if entry.rank == Rank::Own && rank != Rank::Own {
                 entry.check_at = entry.check_at.min(now + DIRECTORY_SETTLE * 2);
             } else if rank == Rank::Own || rank < entry.rank {

@@ -78,6 +78,14 @@ impl Sync {
         self.digest_at = self.digest_at.min(now + DIRECTORY_SETTLE);
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        let ranges = self
+            .listing
+            .as_ref()
+            .map_or(0, |listing| listing.ranges.len());
+        self.pushes.len() * size_of::<(Name, Place)>() + ranges * size_of::<Span>()
+    }
+
     /// A neighbour is gone.
     pub(super) fn forget(&mut self, neighbour: Name) {
         self.pushes.retain(|(to, _)| *to != neighbour);
@@ -140,6 +148,9 @@ impl Directory {
             return;
         };
         let mut ranges = context.compass.ranges();
+        if ranges.is_empty() {
+            return;
+        }
         let rounds = ranges.len().div_ceil(RANGES_MAX).max(1);
         let skipped = self.sync.rounds % rounds * RANGES_MAX;
         self.sync.rounds = self.sync.rounds.wrapping_add(1);
@@ -325,7 +336,7 @@ impl Directory {
             if !self.may_check(false, context.now) {
                 break;
             }
-            let genuine = Genuine::check(bytes, &self.overlay);
+            let genuine = Genuine::check(bytes, &self.overlay, &*self.verifier);
             let genuine = genuine.map_err(|_| Misbehaviour::Forged)?;
             if genuine.is_timely(context.calendar).is_ok() {
                 self.keep(&genuine, *index, from, context);
@@ -348,7 +359,7 @@ impl Directory {
             let index = entry.index;
             let bytes = std::sync::Arc::clone(&entry.record);
             // It was genuine when it came, and is checked where it goes.
-            if let Ok(genuine) = Genuine::check(&bytes, &self.overlay) {
+            if let Ok(genuine) = Genuine::check(&bytes, &self.overlay, &*self.verifier) {
                 self.send_out(Why::HandOver, genuine, index, None, context);
             }
         }

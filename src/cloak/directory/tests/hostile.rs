@@ -1,5 +1,5 @@
 use super::*;
-use crate::cloak::directory::genuine::{Genuine, micros};
+use crate::cloak::directory::genuine::{Genuine, Said, micros};
 use crate::limits::HOPS_MAX;
 use crate::wire::directory::{Answer, Digest, HASH_LEN, Listed, Outcome, Section, TOKEN_LEN};
 use crate::wire::location::Location;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::cloak::compass::{Hop, Near, Span, measure, next};
-use crate::cloak::directory::genuine::micros;
+use crate::cloak::directory::genuine::{Said, micros};
 use crate::cloak::forward::{self, Own, Verdict};
 use crate::cloak::geometry::{Geometry, Metric, Steps};
+use crate::cloak::tree::Strict;
 use crate::name::Identity;
 use crate::name::certificate::{StaticKey, Terms};
 use crate::wire::link::Route;
@@ -266,6 +267,7 @@ impl World {
         let made = parties.iter().map(|party| {
             let settings = Settings {
                 me: Arc::clone(party),
+                verifier: Arc::new(Strict),
                 epoch: EPOCH,
                 last_seq: 0,
             };
@@ -408,7 +410,7 @@ impl World {
         };
         self.said.insert(node, said.clone());
         self.with(node, |directory, compass, now| {
-            directory.publish(said, compass, now)
+            directory.publish(said.locations, said.endpoints, compass, now)
         });
     }
 
@@ -565,6 +567,7 @@ impl World {
     pub(super) fn restart_with(&mut self, node: usize, epoch: Calendar, last_seq: u64) {
         let settings = Settings {
             me: Arc::clone(&self.parties[node]),
+            verifier: Arc::new(Strict),
             epoch,
             last_seq,
         };
