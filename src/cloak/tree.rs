@@ -143,6 +143,8 @@ pub struct Tree {
     unsaid: bool,
     say_from: Time,
     told_weight: (u64, Time),
+    /// How often this node went to another tree of late, and when last.
+    merged: (u32, Time),
     refresh_at: Time,
     /// When something in the tables is too old next.
     expire_at: Time,
@@ -184,6 +186,7 @@ impl Tree {
             unsaid: false,
             say_from: now,
             told_weight: (1, now),
+            merged: (0, now),
             refresh_at: now,
             expire_at: Time::NEVER,
             look_at: Time::NEVER,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::cloak::geometry::Steps;
 use crate::cloak::tree::Range;
-use crate::limits::{TREE_ALIASES_MAX, TREE_GRACE, TREE_MESSAGES_PER_SECOND};
+use crate::limits::{
+    TREE_ALIASES_MAX, TREE_GRACE, TREE_MESSAGES_PER_SECOND, TREE_ROOTS_PER_SECOND,
+};
 use crate::time::Time;
 use crate::wire::tree::Charter;
 
@@ -110,7 +112,35 @@ pub(super) struct Neighbour {
     pub(super) better_since: Option<Time>,
     /// When a pulse of its tree came that was newer than one that came by it before.
     pub(super) fresh: Option<Time>,
-    bucket: (u32, Time),
+    messages: Bucket,
+    roots: Bucket,
+}
+
+/// Bounds how often something happens.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// Spent, in thousandths.
+    spent: u64,
+    at: Time,
+}
+
+impl Bucket {
+    const fn new(now: Time) -> Self {
+        Self { spent: 0, at: now }
+    }
+
+    /// Takes one, if the rate per second and the burst leave one.
+    fn take(&mut self, (rate, burst): (u32, u32), now: Time) -> bool {
+        let gained = now.since(self.at).as_millis() * u128::from(rate);
+        let gained = u64::try_from(gained).unwrap_or(u64::MAX);
+        self.spent = self.spent.saturating_sub(gained);
+        self.at = now;
+        if self.spent >= u64::from(burst) * 1_000 {
+            return false;
+        }
+        self.spent += 1_000;
+        true
+    }
 }
 
 impl Neighbour {
@@ -126,23 +156,19 @@ impl Neighbour {
             senior_since: None,
             better_since: None,
             fresh: None,
-            bucket: (TREE_MESSAGES_PER_SECOND.1, now),
+            messages: Bucket::new(now),
+            roots: Bucket::new(now),
         }
     }
 
     /// Whether another message is within its rate.
     pub(super) fn admit(&mut self, now: Time) -> bool {
-        let (rate, burst) = TREE_MESSAGES_PER_SECOND;
-        let (tokens, since) = self.bucket;
-        let gained = now.since(since).as_millis() * u128::from(rate) / 1_000;
-        let (tokens, since) = if gained == 0 {
-            (tokens, since)
-        } else {
-            let gained = u32::try_from(gained).unwrap_or(burst);
-            (tokens.saturating_add(gained).min(burst), now)
-        };
-        self.bucket = (tokens.saturating_sub(1), since);
-        tokens > 0
+        self.messages.take(TREE_MESSAGES_PER_SECOND, now)
+    }
+
+    /// Whether another root is within its rate.
+    pub(super) fn crown(&mut self, now: Time) -> bool {
+        self.roots.take(TREE_ROOTS_PER_SECOND, now)
     }
 
     /// Its places in a tree that help on the way to `path`: a root's seat beside its own place, and those
