@@ -157,7 +157,7 @@ impl Overlay {
         let own = Own {
             tag: self.me,
             tree,
-            place: self.tree.place_in(tree),
+            place: self.tree.place_toward(tree, path),
         };
         // A neighbour is reached wherever it hangs, even in another tree.
         let end = self

@@ -80,6 +80,10 @@ pub(super) struct Place {
     pub(super) below: bool,
     /// It says that this node is its parent.
     pub(super) child: bool,
+    /// Number of the grant by which it hangs there.
+    pub(super) number: u64,
+    /// Above so many steps of its path the way up is broken.
+    pub(super) cut: Option<u8>,
 }
 
 impl Place {
@@ -87,6 +91,14 @@ impl Place {
     pub(super) fn depth(&self) -> usize {
         if self.root { 0 } else { self.path.len() }
     }
+}
+
+/// Whether a place that is cut off above `cut` steps can be on a way to `to`.
+pub(super) fn leads(place: &Steps, cut: Option<u8>, to: &Steps) -> bool {
+    cut.is_none_or(|steps| {
+        let kept = place.get(..usize::from(steps));
+        to.starts_with(kept.unwrap_or(place))
+    })
 }
 
 /// A neighbour.
@@ -172,13 +184,15 @@ impl Neighbour {
     }
 
     /// Its places in a tree that help on the way to `path`: a root's seat beside its own place, and those
-    /// former ones below which the path leads. A former place is no way to what is above it.
+    /// former ones below which the path leads. A former place is no way to what is above it, nor a place that is
+    /// cut off.
     pub(super) fn places_toward<'a>(
         &'a self,
         tree: u64,
         path: &'a Steps,
     ) -> impl Iterator<Item = &'a Steps> {
         let place = self.place.as_deref().filter(|p| p.charter.tree == tree);
+        let place = place.filter(|place| leads(&place.path, place.cut, path));
         let seat = place.filter(|place| place.root && !place.path.is_empty());
         let former = self.former.iter();
         let former = former.filter(move |a| a.tree == tree && path.starts_with(&a.path));

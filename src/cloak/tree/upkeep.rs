@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cloak::tree::children::State;
 use crate::cloak::tree::neighbour::{Neighbour, Place};
-use crate::cloak::tree::{Misbehaviour, Tree, proof, rank};
+use crate::cloak::tree::{Event, Misbehaviour, Tree, proof, rank};
 use crate::limits::{
     TREE_ASK_AFTER, TREE_DEPUTY_AFTER, TREE_DEPUTY_LINKED, TREE_DEPUTY_NEXT, TREE_FOUND_AFTER,
     TREE_FOUND_LAST, TREE_NEWS, TREE_REFUSED, TREE_SILENCE_MAX, TREE_WEIGHT_PAUSE,
@@ -84,11 +84,13 @@ impl Tree {
                 former,
             } => self.give(from, tree, weight, former, now),
             Message::Grant { grant, place } => return self.granted(from, grant, &place, now),
-            Message::Refuse => {
+            Message::Refuse(instead) => {
                 if self.asked.is_some_and(|asked| asked.name == from) {
                     self.refused(from, now);
+                    self.try_instead(instead);
                 }
             }
+            Message::Cut(steps) => self.neighbour_cut(from, steps),
             Message::Leave => {
                 self.drop_child(&from, now);
                 if self.own.parent == Some(from) {
@@ -123,11 +125,23 @@ impl Tree {
         self.look(now);
     }
 
+    /// Without any way to go on, this node needs a link to another one.
+    fn try_instead(&mut self, other: Option<[u8; 32]>) {
+        let stuck = self.asked.is_none() && self.own.parent.is_none();
+        if stuck
+            && let Some(Ok(name)) = other.map(Name::from_bytes)
+            && name != self.me
+            && !self.neighbours.contains_key(&name)
+        {
+            self.events.push_back(Event::WantLink(name));
+        }
+    }
+
     fn drop_child(&mut self, name: &Name, now: Time) {
         if self.children.has(name) {
             self.children.gone(name, now);
             self.expire_at = now;
-            self.events.push_back(crate::cloak::tree::Event::Keys);
+            self.events.push_back(Event::Keys);
         }
     }
 
@@ -188,6 +202,8 @@ impl Tree {
             charter,
             path: proved.path,
             range: proved.range,
+            cut: None,
+            number: place.chain.last().map_or(0, |grant| grant.number),
         };
         let Some(neighbour) = self.neighbours.get_mut(&from) else {
             return Ok(false);
@@ -227,7 +243,7 @@ impl Tree {
         let child = fresh.child;
         if moved {
             self.expire_at = now;
-            self.events.push_back(crate::cloak::tree::Event::Keys);
+            self.events.push_back(Event::Keys);
         }
         self.confirm(from, place, child, now);
         Ok(true)
@@ -265,7 +281,7 @@ impl Tree {
         if self.own.parent == Some(from) {
             self.follow(from, place, now);
         }
-        self.check_twice(place, now);
+        self.check_twice(now);
         self.look(now);
     }
 
@@ -352,12 +368,14 @@ impl Tree {
                 return Err(Misbehaviour::Forged);
             }
             place.seq = pulse.seq;
+            place.cut = None;
             neighbour.fresh = Some(now);
             let same = rank::same(&place.charter, &self.own.charter);
             if same && self.own.parent == Some(from) && pulse.seq > self.own.pulse.seq {
                 self.own.pulse = pulse;
                 self.own.pulse_at = now;
                 self.watch_at = now + TREE_ASK_AFTER;
+                self.mend();
                 self.note_feasible();
                 self.pass_pulse(now);
             } else if self.own.parent.is_none() || !same {
@@ -465,7 +483,7 @@ impl Tree {
                 self.send_grant(name, &child);
             }
         }
-        self.events.push_back(crate::cloak::tree::Event::Keys);
+        self.events.push_back(Event::Keys);
     }
 
     fn weight_due(&self) -> Time {

@@ -59,6 +59,8 @@ pub(super) struct World {
     pub(super) faults: Vec<(usize, usize, Misbehaviour)>,
     pub(super) random: Random,
     seed: u64,
+    /// Nothing comes from the first to the second.
+    pub(super) mute: Option<(usize, usize)>,
     memo: Arc<Memo>,
     geometry: Arc<Geometry>,
 }
@@ -86,6 +88,7 @@ impl World {
             faults: Vec::new(),
             random: Random::from_number(seed),
             seed,
+            mute: None,
             memo: Arc::default(),
             geometry: Arc::new(Geometry::new(Metric::Tree, degree).unwrap()),
         }
@@ -174,7 +177,7 @@ impl World {
             let to = self.names[&to];
             self.bytes += bytes.len();
             self.sent += 1;
-            if self.links.contains(&edge(node, to)) {
+            if self.links.contains(&edge(node, to)) && self.mute != Some((node, to)) {
                 // A latency for each link, the same in both directions: nothing is overtaken.
                 let (a, b) = edge(node, to);
                 let latency = 5 + (u64::try_from(a * 7 + b * 13).unwrap() % 40);
@@ -317,7 +320,7 @@ impl World {
             let own = Own {
                 tag,
                 tree: number,
-                place: tree.place_in(number),
+                place: tree.place_toward(number, &path),
             };
             let neighbours = tree.places_toward(number, &path);
             match forward::decide(&self.geometry, own, neighbours, &route, ingress, None) {
