@@ -135,38 +135,29 @@ impl Tree {
             let senior = order == Some(Ordering::Greater);
             let closer = place.is_some_and(|p| p.depth() + 1 + TREE_BETTER_STEPS <= depth);
             let better = order == Some(Ordering::Equal) && closer && self.office.is_none();
-            let mut note = |since: &mut Option<Time>, holds: bool, wait| {
-                if holds {
-                    let due = *since.get_or_insert(now) + wait;
-                    if due > now {
-                        again = again.min(due);
-                    }
-                } else {
-                    *since = None;
+            let since = |since: Option<Time>, holds: bool| holds.then(|| since.unwrap_or(now));
+            neighbour.senior_since = since(neighbour.senior_since, senior);
+            neighbour.better_since = since(neighbour.better_since, better);
+            let mut wait = |since: Option<Time>, pause: Duration| {
+                let due = since.map_or(now, |since| since + pause);
+                if due > now {
+                    again = again.min(due);
                 }
             };
-            note(&mut neighbour.senior_since, senior, TREE_FOLLOW);
-            note(&mut neighbour.better_since, better, TREE_BETTER_AFTER);
-            note(
-                &mut neighbour.better_since.clone(),
-                better,
-                TREE_BETTER_AFTER - TREE_NEWS,
-            );
-            if neighbour.refused_until > now && (senior || better || self.own.parent.is_none()) {
-                again = again.min(neighbour.refused_until);
+            wait(neighbour.senior_since, TREE_FOLLOW);
+            wait(neighbour.senior_since, hold);
+            wait(neighbour.better_since, TREE_BETTER_AFTER);
+            wait(neighbour.better_since, TREE_BETTER_AFTER - TREE_NEWS);
+            if senior || better || self.own.parent.is_none() {
+                wait(Some(neighbour.refused_until), Duration::ZERO);
             }
-            if senior {
-                let due = neighbour.senior_since.unwrap_or(now) + hold;
-                again = again.min(if due > now { due } else { Time::NEVER });
-            }
-            let fresh = neighbour
-                .fresh
-                .is_some_and(|at| now.since(at) < TREE_NEWS / 2);
+            let news = neighbour.fresh;
+            let news = news.is_some_and(|at| now.since(at) < TREE_NEWS / 2);
             let soon = |since: Time| now.since(since) + TREE_NEWS >= TREE_BETTER_AFTER;
             // What one does not hang on tells its pulses only when asked.
-            if !fresh && (senior || neighbour.better_since.is_some_and(soon)) {
+            if !news && (senior || neighbour.better_since.is_some_and(soon)) {
+                wait(Some(now), TREE_NEWS / 4);
                 ask.push(*name);
-                again = again.min(now + TREE_NEWS / 4);
             }
         }
         for name in ask {

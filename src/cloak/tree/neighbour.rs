@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cloak::geometry::Steps;
-use crate::cloak::tree::Range;
+use crate::cloak::tree::{Range, rank};
 use crate::limits::{
     TREE_ALIASES_MAX, TREE_GRACE, TREE_MESSAGES_PER_SECOND, TREE_ROOTS_PER_SECOND,
 };
@@ -101,6 +101,15 @@ pub(super) fn leads(place: &Steps, cut: Option<u8>, to: &Steps) -> bool {
     })
 }
 
+/// How an announcement differs from the one before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    /// Another place, or other keys.
+    pub(super) moved: bool,
+    /// Another root.
+    pub(super) crowned: bool,
+}
+
 /// A neighbour.
 #[derive(Debug)]
 pub(super) struct Neighbour {
@@ -171,6 +180,35 @@ impl Neighbour {
             messages: Bucket::new(now),
             roots: Bucket::new(now),
         }
+    }
+
+    /// It says where it hangs.
+    pub(super) fn arrive(&mut self, mut fresh: Place, now: Time) -> Arrival {
+        let mut arrival = Arrival {
+            moved: true,
+            crowned: false,
+        };
+        let tree = fresh.charter.tree;
+        self.former.drop(tree, &fresh.path);
+        if let Some(before) = self.place.take() {
+            let moved = (before.charter.tree, &before.path) != (tree, &fresh.path);
+            arrival.moved = moved || before.range != fresh.range;
+            if rank::same(&before.charter, &fresh.charter) {
+                if fresh.seq > before.seq {
+                    self.fresh = Some(now);
+                }
+                // One link after another may bring things out of order.
+                fresh.seq = fresh.seq.max(before.seq);
+            } else {
+                (self.fresh, self.senior_since, self.better_since) = (None, None, None);
+                arrival.crowned = true;
+            }
+            if moved {
+                self.former.keep(before.charter.tree, before.path, now);
+            }
+        }
+        self.place = Some(Box::new(fresh));
+        arrival
     }
 
     /// Whether another message is within its rate.

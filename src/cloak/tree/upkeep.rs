@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cloak::tree::children::State;
 use crate::cloak::tree::neighbour::{Neighbour, Place};
+use crate::cloak::tree::proof::Proved;
 use crate::cloak::tree::{Event, Misbehaviour, Tree, proof, rank};
 use crate::limits::{
     TREE_ASK_AFTER, TREE_DEPUTY_AFTER, TREE_DEPUTY_LINKED, TREE_DEPUTY_NEXT, TREE_FOUND_AFTER,
@@ -185,68 +186,48 @@ impl Tree {
         {
             return Err(Misbehaviour::Forged);
         }
-        let me = self.me.as_bytes();
-        let above = place
-            .chain
-            .len()
-            .checked_sub(2)
-            .and_then(|at| place.chain.get(at));
-        let root = place.root == *from.as_bytes();
-        let fresh = Place {
-            digest: proof::digest(&charter, &place.chain),
-            seq: place.pulse.seq,
-            root,
-            relay: place.relay,
-            below: self.is_mine(&place.root, &place.chain),
-            child: !root && above.map_or(&place.root, |grant| &grant.child) == me,
-            charter,
-            path: proved.path,
-            range: proved.range,
-            cut: None,
-            number: place.chain.last().map_or(0, |grant| grant.number),
-        };
+        let fresh = self.placed(&from, place, charter, proved);
+        let child = fresh.child;
         let Some(neighbour) = self.neighbours.get_mut(&from) else {
             return Ok(false);
         };
-        let before = neighbour.place.replace(Box::new(fresh));
-        let Some(fresh) = neighbour.place.as_deref_mut() else {
-            return Ok(false);
-        };
-        let tree = fresh.charter.tree;
-        let (mut moved, mut crowned) = (true, false);
-        if let Some(before) = before {
-            if rank::same(&before.charter, &fresh.charter) {
-                if fresh.seq > before.seq {
-                    neighbour.fresh = Some(now);
-                }
-                // One link after another may bring things out of order.
-                fresh.seq = fresh.seq.max(before.seq);
-            } else {
-                neighbour.fresh = None;
-                neighbour.senior_since = None;
-                neighbour.better_since = None;
-                crowned = true;
-            }
-            moved = (before.charter.tree, &before.path) != (tree, &fresh.path);
-            if moved {
-                neighbour.former.keep(before.charter.tree, before.path, now);
-            }
-            moved |= before.range != fresh.range;
-        }
-        neighbour.former.drop(tree, &fresh.path);
-        if crowned && !neighbour.crown(now) {
+        let arrival = neighbour.arrive(fresh, now);
+        if arrival.crowned && !neighbour.crown(now) {
             return Err(Misbehaviour::Flood);
         }
-        let Some(fresh) = neighbour.place.as_deref() else {
-            return Ok(false);
-        };
-        let child = fresh.child;
-        if moved {
+        if arrival.moved {
             self.expire_at = now;
             self.events.push_back(Event::Keys);
         }
         self.confirm(from, place, child, now);
         Ok(true)
+    }
+
+    /// What an announcement that was checked says.
+    fn placed(
+        &self,
+        from: &Name,
+        place: &Announce,
+        charter: Arc<Charter>,
+        proved: Proved,
+    ) -> Place {
+        let above = place.chain.len().checked_sub(2);
+        let above = above.and_then(|at| place.chain.get(at));
+        let above = above.map_or(&place.root, |grant| &grant.child);
+        let root = place.root == *from.as_bytes();
+        Place {
+            digest: proof::digest(&charter, &place.chain),
+            seq: place.pulse.seq,
+            root,
+            relay: place.relay,
+            below: self.is_mine(&place.root, &place.chain),
+            child: !root && above == self.me.as_bytes(),
+            charter,
+            path: proved.path,
+            range: proved.range,
+            cut: None,
+            number: place.chain.last().map_or(0, |grant| grant.number),
+        }
     }
 
     /// Compares what a neighbour says of its parent with the children known here.

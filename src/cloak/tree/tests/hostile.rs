@@ -94,7 +94,7 @@ fn a_place_that_nobody_gave_is_refused() {
             ..grant(&evil, 3, 1, 1)
         },
     );
-    let mut lie = honest.clone();
+    let mut lie = honest;
     lie.chain = vec![Arc::new(own)];
     let lie = Message::Announce(lie);
     assert_eq!(tell(&mut world, 5, &lie), Err(Misbehaviour::Forged));
@@ -147,14 +147,8 @@ fn a_pulse_that_the_root_did_not_give_is_refused() {
 fn nobody_is_root_who_was_not_named() {
     let mut world = world();
     let evil = party(EVIL);
-    let before = (**world
-        .tree(5)
-        .own
-        .charter
-        .predecessor
-        .as_ref()
-        .unwrap_or(&world.tree(5).own.charter))
-    .clone();
+    let own = &world.tree(5).own.charter;
+    let before = (**own.predecessor.as_ref().unwrap_or(own)).clone();
     let mut usurper = Charter {
         term: before.term + 10,
         root: *evil.name().as_bytes(),

@@ -18,7 +18,9 @@ pub(super) const CALENDAR: Calendar = Calendar(1_800_000_000);
 
 /// Remembers what it checked, for all nodes of a world.
 #[derive(Debug, Default)]
-struct Memo(Mutex<BTreeMap<([u8; 32], Vec<u8>, [u8; 64]), bool>>);
+struct Memo(Mutex<BTreeMap<Statement, bool>>);
+
+type Statement = ([u8; 32], Vec<u8>, [u8; 64]);
 
 impl Verify for Memo {
     fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
@@ -234,12 +236,11 @@ impl World {
             let mut part = BTreeSet::from([start]);
             let mut stack = vec![start];
             while let Some(at) = stack.pop() {
-                for (a, b) in &self.links {
-                    for (from, to) in [(*a, *b), (*b, *a)] {
-                        if from == at && self.nodes.contains_key(&to) && part.insert(to) {
-                            left.remove(&to);
-                            stack.push(to);
-                        }
+                let both = self.links.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]);
+                for (_, to) in both.filter(|(from, _)| *from == at) {
+                    if self.nodes.contains_key(&to) && part.insert(to) {
+                        left.remove(&to);
+                        stack.push(to);
                     }
                 }
             }
