@@ -101,7 +101,9 @@ fn this_nodes_own_sessions_are_one_more_neighbour() {
 #[test]
 fn own_sessions_keep_their_turn_until_none_wants_to_send() {
     let mut relay = Relay::default();
-    relay.comes(101, packet(1, 50, 5_000));
+    relay.comes(101, packet(1, 50, 20_000));
+    relay.comes(101, packet(1, 50, 20_000));
+    assert!(relay.goes().is_some());
     for _ in 0..3 {
         let own = relay.pop(tag(LINK), true, NOW);
         assert!(matches!(own, Some(Turn::Own)));
