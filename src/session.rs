@@ -26,6 +26,7 @@ mod table;
 mod tests;
 mod timers;
 
+pub use crate::srm::resume::HelloTo;
 pub(crate) use audit::Audit;
 pub use channel::{Channel, Phase};
 pub use event::{EndReason, Event, Misbehaviour, ResetCode};
@@ -144,6 +145,23 @@ pub struct Stats {
     pub bytes_sent: u64,
 }
 
+/// Where the two ends of a session hang when it begins.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// This end.
+    pub own: Location,
+    /// The peer, as far as the handshake shows it.
+    pub peer: Location,
+}
+
+impl Places {
+    /// Both at the ends of one link.
+    pub const NEIGHBOURS: Self = Self {
+        own: Location::Neighbour,
+        peer: Location::Neighbour,
+    };
+}
+
 /// A secure, resumable association between two names.
 #[derive(Debug)]
 pub struct Session {
@@ -201,6 +219,7 @@ impl Session {
     /// packet opens (R-H4).
     pub fn new(
         established: &Established,
+        places: Places,
         options: Options,
         random: &mut Random,
         now: Time,
@@ -208,7 +227,7 @@ impl Session {
         let side = established.side;
         let setup = Setup {
             side,
-            peer_location: Location::Neighbour,
+            peer_location: places.peer,
             rtt: Duration::from_millis(100),
             early_data: false,
             unanswered_max: options.max_j,
@@ -247,7 +266,7 @@ impl Session {
             probe_due: false,
             goodbye: None,
             ended: false,
-            location: Location::Neighbour,
+            location: places.own,
             heard_at: now,
             sent_at: now,
             live_since: now,
@@ -299,6 +318,11 @@ impl Session {
     /// Whether the peer cannot be reached.
     pub fn is_suspended(&self) -> bool {
         self.resume.is_suspended(&self.epochs)
+    }
+
+    /// Where the peer's packets go; nowhere while none may be sent.
+    pub fn destination(&self) -> Option<&Location> {
+        self.resume.destination(&self.epochs)
     }
 
     /// Whether the session is over.

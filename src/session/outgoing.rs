@@ -10,7 +10,6 @@ use crate::srm::window::Window;
 use crate::ssm::schedule::Pair;
 use crate::time::Time;
 use crate::wire::frame::{Ack, ChannelId, DATA_FRONT_MAX, Frame, put_data_front};
-use crate::wire::location::Location;
 use crate::wire::packet::{HEADER_LEN, Header, put_re_hello_front};
 
 /// Room that the control frames of one packet may take before data, bytes.
@@ -23,8 +22,6 @@ const DATA_MIN: usize = 64;
 pub struct Sealed {
     /// Its header.
     pub header: [u8; HEADER_LEN],
-    /// Where it goes.
-    pub to: Location,
 }
 
 /// A message that travels outside packets.
@@ -32,8 +29,8 @@ pub struct Sealed {
 pub struct Signal {
     /// Its bytes.
     pub message: Vec<u8>,
-    /// Where it goes; `None` is everywhere the peer may be.
-    pub to: Option<Location>,
+    /// Where it goes.
+    pub to: HelloTo,
 }
 
 /// Frames collected for one packet.
@@ -58,10 +55,6 @@ impl Session {
             self.epochs
                 .seal_resume(&mut self.random, self.peer_index, &hello.encode()),
         );
-        let to = match to {
-            HelloTo::Everywhere(_) => None,
-            HelloTo::At(location) => Some(location),
-        };
         Some(Signal { message, to })
     }
 
@@ -135,10 +128,10 @@ impl Session {
         if !self.wants_to_send(now) {
             return None;
         }
-        let (which, pair, to) = match self.resume.send_under(&self.epochs) {
+        let (which, pair) = match self.resume.send_under(&self.epochs) {
             Sending::Nothing => return None,
-            Sending::Live(to) => (Which::Live, self.epochs.live()?, to),
-            Sending::Next(to) | Sending::Early(to) => (Which::Next, self.epochs.next(), to),
+            Sending::Live(_) => (Which::Live, self.epochs.live()?),
+            Sending::Next(_) | Sending::Early(_) => (Which::Next, self.epochs.next()),
         };
         if !self.window.is_of(path, self.relayed) {
             self.window = Window::new(path, self.relayed, now);
@@ -179,7 +172,7 @@ impl Session {
         if let Some(reason) = self.goodbye.take() {
             self.end(reason);
         }
-        Some(Sealed { header, to })
+        Some(Sealed { header })
     }
 
     fn seal(

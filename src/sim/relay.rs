@@ -15,7 +15,7 @@ use crate::cloak::queues::{Content, Turn, Waiting};
 use crate::cloak::relay::{Bounds, Relay};
 use crate::limits::{PACKET_PLAIN_CHOSEN, PACKET_PLAIN_MIN};
 use crate::random::Random;
-use crate::session::{Arrived, KeyUse, Options, Session};
+use crate::session::{Arrived, KeyUse, Options, Places, Session};
 use crate::sim::relay::pair::{Load, Pair, Writer};
 use crate::sim::setting::{Failure, Report, established, party};
 use crate::srm::acks::AckPolicy;
@@ -175,7 +175,7 @@ impl World {
                 max_j: None,
                 key_use: KeyUse::default(),
             };
-            Session::new(&side, options, random, self.now)
+            Session::new(&side, Places::NEIGHBOURS, options, random, self.now)
         });
         for (side, session) in sessions.iter_mut().enumerate() {
             session.set_relayed(true);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::core::ChannelKey;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
-use crate::session::{EndReason, Event, Options, Session};
+use crate::session::{EndReason, Event, Options, Places, Session};
 use crate::sim::application::{Mood, Oracle};
 use crate::sim::hop::{Hop, Message};
 use crate::sim::journal::Journal;
@@ -152,7 +152,13 @@ impl World {
             let end = &mut self.ends[side];
             let now = self.now + end.skew;
             let options: Options = end.options.clone();
-            let session = Session::new(&established, options, &mut self.random, now);
+            let session = Session::new(
+                &established,
+                Places::NEIGHBOURS,
+                options,
+                &mut self.random,
+                now,
+            );
             end.begin(session, self.generation);
         }
     }
