@@ -33,7 +33,7 @@ impl Bearings<'_> {
         if route.to == me {
             return Verdict::Here;
         }
-        let Location::Tree { tree, .. } = route.to_location else {
+        let Location::Tree { tree, ref path, .. } = route.to_location else {
             return Verdict::Broken(Broken::Elsewhere);
         };
         let own = Own {
@@ -44,7 +44,7 @@ impl Bearings<'_> {
         // A neighbour is reached wherever it hangs, even in another tree.
         let end = self.tree.is_neighbour(route.to);
         let end = end.then_some((route.to, [].as_slice()));
-        let neighbours = self.tree.places_in(tree).chain(end);
+        let neighbours = self.tree.places_toward(tree, path).chain(end);
         forward::decide(self.geometry, own, neighbours, route, ingress, avoid)
     }
 

@@ -52,7 +52,7 @@ impl Tree {
     /// Whether this node would go to another tree, or another root of the same.
     fn would_merge(&self, neighbour: &Neighbour, place: &Place, now: Time) -> bool {
         let alone = self.office.is_some() && self.children.is_empty();
-        if alone || self.is_silent(now) {
+        if alone {
             return true;
         }
         let since = |moment: Option<Time>| moment.map(|moment| now.since(moment));
@@ -62,7 +62,7 @@ impl Tree {
             return self.own.parent.is_none() || waited.is_some_and(|time| time >= TREE_FOLLOW);
         }
         // A tree that lives; not what is left of one.
-        since(neighbour.fresh).is_some_and(|time| time < TREE_NEWS)
+        self.is_silent(now) || since(neighbour.fresh).is_some_and(|time| time < TREE_NEWS)
     }
 
     /// Whether this node would go elsewhere below the same root.

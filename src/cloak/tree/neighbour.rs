@@ -21,8 +21,11 @@ pub(super) struct Alias {
 pub(super) struct Aliases(Vec<Alias>);
 
 impl Aliases {
-    /// Keeps a place for a while.
+    /// Keeps a place for a while; not a seat, where another sits now.
     pub(super) fn keep(&mut self, tree: u64, path: Box<[(u32, u32)]>, now: Time) {
+        if path.is_empty() {
+            return;
+        }
         self.drop(tree, &path);
         if self.0.len() >= TREE_ALIASES_MAX {
             self.0.remove(0);
@@ -142,11 +145,17 @@ impl Neighbour {
         tokens > 0
     }
 
-    /// Its places in a tree, former ones and a root's seat included.
-    pub(super) fn places_in(&self, tree: u64) -> impl Iterator<Item = &Steps> {
+    /// Its places in a tree that help on the way to `path`: a root's seat beside its own place, and those
+    /// former ones below which the path leads. A former place is no way to what is above it.
+    pub(super) fn places_toward<'a>(
+        &'a self,
+        tree: u64,
+        path: &'a Steps,
+    ) -> impl Iterator<Item = &'a Steps> {
         let place = self.place.as_deref().filter(|p| p.charter.tree == tree);
         let seat = place.filter(|place| place.root && !place.path.is_empty());
-        let former = self.former.iter().filter(move |a| a.tree == tree);
+        let former = self.former.iter();
+        let former = former.filter(move |a| a.tree == tree && path.starts_with(&a.path));
         place
             .map(|place| &*place.path)
             .into_iter()
