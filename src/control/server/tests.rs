@@ -488,7 +488,7 @@ async fn the_steps_of_a_trace_come_one_by_one_and_its_end_behind_them() {
     let (hops, end) = trace("nobody").await;
     assert!(hops.is_empty());
     assert!(matches!(end, Err(CallError::Failed { exit: 68, .. })));
-    // Only the caller leaves; what it asked for may still be under way.
+    // A caller that ends its side behind the request gets all of the answer.
     let text = room.raw(b"{\"trace\":{\"name\":\"gw\"}}\n".to_vec()).await;
     assert_eq!(text.lines().count(), 4, "{text}");
     assert_eq!(text.lines().last(), Some("{\"traced\":true}"));
