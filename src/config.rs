@@ -102,6 +102,11 @@ impl Config {
         resolve::resolve(source, memory_default)
     }
 
+    /// Whether the node carries frames of others.
+    pub fn is_relay(&self) -> bool {
+        self.cloak.relay.unwrap_or(!self.link.listen.is_empty())
+    }
+
     /// Whether the file holds passwords, so that it must be readable by its owner only.
     pub fn holds_secrets(&self) -> bool {
         !self.proxy.users.is_empty()
@@ -194,6 +199,8 @@ pub struct CloakConfig {
     pub relay: Option<bool>,
     /// Directions of each place in the tree, the same for the whole overlay. Default 16.
     pub degree: u32,
+    /// Who may be root of the tree; anyone if empty. Default empty.
+    pub roots: Vec<Name>,
     /// Whether the two ends of a session that goes through relays link directly when they can. Default yes.
     pub shortcuts: bool,
 }
@@ -203,6 +210,7 @@ impl Default for CloakConfig {
         Self {
             relay: None,
             degree: 16,
+            roots: Vec::new(),
             shortcuts: true,
         }
     }

@@ -39,6 +39,7 @@ use crate::cloak::geometry::Metric;
 use crate::cloak::neighbours::{Link as LinkNumber, Neighbours};
 use crate::cloak::overlay::{Overlay, Settings as OverlaySettings};
 use crate::cloak::relay::{Bounds, Relay};
+use crate::cloak::tree::Strict;
 use crate::core::gate::{Bucket, Gate, Meter};
 use crate::core::handshakes::Attempt;
 use crate::core::links::Link;
@@ -82,12 +83,14 @@ pub struct Settings {
 }
 
 /// A node's part in the overlay.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Cloak {
     /// Directions of each place in the tree; the same on all nodes.
     pub degree: u32,
     /// Whether it carries frames of others and lets them join below it.
     pub relay: bool,
+    /// Who may be root of the tree; anyone if empty.
+    pub roots: Vec<Name>,
     /// Whether it links directly to the peers of sessions that go through relays.
     pub shortcuts: bool,
 }
@@ -97,6 +100,7 @@ impl Default for Cloak {
         Self {
             degree: 16,
             relay: true,
+            roots: Vec::new(),
             shortcuts: true,
         }
     }
@@ -149,6 +153,8 @@ struct Peer {
     endpoints: Vec<String>,
     seek: Seek,
     shortcut: Shortcut,
+    /// A link to it would help the tree.
+    tie_wanted: bool,
     /// Handshakes that it may cause as a neighbour, and Hellos that came from it as one.
     bucket: Bucket,
     arrivals: Meter,
@@ -201,6 +207,8 @@ impl Core {
             degree: settings.cloak.degree,
             metric: Metric::Tree,
             relay: settings.cloak.relay,
+            roots: settings.cloak.roots.clone(),
+            verifier: Arc::new(Strict),
         };
         let overlay = Overlay::new(overlay, random.fork(), Time::ZERO, epoch);
         let gate = Gate::new(me.name(), &mut random);

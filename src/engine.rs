@@ -111,8 +111,8 @@ pub type Serve = Box<dyn Fn(ChannelKey, Name, Target) + Send>;
 /// Told when channels wait for a link to a peer.
 pub type Want = Box<dyn Fn(Name) + Send>;
 
-/// Dials the peer of a session directly, at one of these endpoints.
-pub type Shortcut = Box<dyn Fn(Name, Vec<String>) + Send>;
+/// Dials a node at one of these endpoints; the link is a shortcut if it says true.
+pub type Dial = Box<dyn Fn(Name, Vec<String>, bool) + Send>;
 
 /// What the engine needs from outside.
 pub struct Surroundings {
@@ -120,8 +120,8 @@ pub struct Surroundings {
     pub serve: Serve,
     /// Hears which peers are wanted.
     pub want: Want,
-    /// Makes shortcuts.
-    pub shortcut: Shortcut,
+    /// Dials nodes that the overlay has found.
+    pub dial: Dial,
     /// How peers are shown in logs.
     pub show: Box<dyn Fn(Name) -> String + Send>,
 }
@@ -430,7 +430,9 @@ impl Loop {
                 }
             }
             Event::WantLink(peer) => (self.surroundings.want)(peer),
-            Event::Shortcut(peer, endpoints) => (self.surroundings.shortcut)(peer, endpoints),
+            Event::Dial(peer, endpoints, shortcut) => {
+                (self.surroundings.dial)(peer, endpoints, shortcut);
+            }
             Event::Found(found) => {
                 let asked = self.lookups.borrow_mut().remove(&found.name);
                 for reply in asked.unwrap_or_default() {

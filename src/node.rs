@@ -147,6 +147,8 @@ impl Starting {
         let links = Links {
             listeners: vec![loopback],
             endpoints: Vec::new(),
+            announced: Vec::new(),
+            relay: false,
         };
         self.part(identity, Some(acl), links, Policy::only(outer), None)
             .map(Some)
@@ -169,6 +171,8 @@ impl Starting {
         let links = Links {
             listeners,
             endpoints,
+            announced: config.link.announced(),
+            relay: config.is_relay(),
         };
         self.part(identity, config.forwarder.clone(), links, policy, state_dir)
     }

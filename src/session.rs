@@ -107,6 +107,8 @@ struct PairState {
     acks: Acks,
     flight: Flight,
     highest: Option<u64>,
+    /// Marked packets that the peer has told of.
+    marked: u64,
 }
 
 impl PairState {
@@ -116,7 +118,15 @@ impl PairState {
             acks: Acks::default(),
             flight: Flight::default(),
             highest: None,
+            marked: 0,
         }
+    }
+
+    /// Marked packets that the peer tells of for the first time; `marked` is its count.
+    fn told_marked(&mut self, marked: u64) -> u64 {
+        let more = marked.saturating_sub(self.marked);
+        self.marked += more;
+        more
     }
 }
 
@@ -170,6 +180,10 @@ pub struct Session {
     /// Of the path that the newest packet took.
     window: Window,
     packet_len: usize,
+    /// The path leads through relays.
+    relayed: bool,
+    /// Bytes of channels wait until then, even if the window has room.
+    paced_until: Option<Time>,
     confirmed: bool,
     finished: channel::Told,
     channels: BTreeMap<ChannelId, Channel>,
@@ -233,8 +247,10 @@ impl Session {
             resume: Resume::new(setup, now),
             pairs: VecDeque::from([PairState::new(Pair { a: 0, b: 0 })]),
             rtt: Rtt::default(),
-            window: Window::new(0, now),
+            window: Window::new(0, false, now),
             packet_len: PACKET_PLAIN_CHOSEN,
+            relayed: false,
+            paced_until: None,
             confirmed: side == Side::A,
             finished: channel::Told::Due,
             channels: BTreeMap::new(),

@@ -146,14 +146,23 @@ fn summary(overlay: &OverlayStatus) -> String {
         ),
         None => "overlay: no place\n".to_owned(),
     };
-    let parent = overlay
-        .parent
-        .as_deref()
-        .map(|name| peer(name, overlay.parent_alias.as_deref()));
+    let name = |name: Option<&String>, alias: Option<&String>| {
+        name.map_or_else(
+            || "none".to_owned(),
+            |name| peer(name, alias.map(String::as_str)),
+        )
+    };
+    let root = name(overlay.root.as_ref(), overlay.root_alias.as_ref());
+    let parent = name(overlay.parent.as_ref(), overlay.parent_alias.as_ref());
     let _ = writeln!(
         text,
-        "  parent {}, {} below, {}",
-        parent.as_deref().unwrap_or("none"),
+        "  root {root}, heard {} ago, about {}",
+        answered(Some(overlay.root_heard_ms)),
+        count(overlay.size, "node", "nodes")
+    );
+    let _ = writeln!(
+        text,
+        "  parent {parent}, {} below, {}",
         count(overlay.children, "child", "children"),
         if overlay.relays {
             "carries frames of others"
@@ -241,6 +250,7 @@ mod tests {
             tree: "00000000000000aa".to_owned(),
             term: 3,
             path: path.to_vec(),
+            ..PlaceStatus::default()
         })
     }
 
@@ -249,6 +259,10 @@ mod tests {
             degree: 16,
             relays: true,
             place: at(&[(3, 9)]),
+            root: Some("aerootrootrootroot".to_owned()),
+            root_alias: Some("top".to_owned()),
+            root_heard_ms: 800,
+            size: 8,
             parent: Some("aeparentparentparent".to_owned()),
             children: 1,
             neighbours: vec![NeighbourStatus {
@@ -307,6 +321,7 @@ mod tests {
         let mut text = String::new();
         overlay(&mut text, &sample());
         assert!(text.contains("place /3 of tree 00000000000000aa, term 3, degree 16"));
+        assert!(text.contains("root top, heard 800 ms ago, about 8 nodes"));
         assert!(text.contains("parent aeparentpare, 1 child below, carries frames"));
         assert!(text.contains("relayed 7 frames, 2.0 KiB"));
         assert!(text.contains("directory: 5 records, 1.0 KiB"));

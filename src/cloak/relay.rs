@@ -214,6 +214,11 @@ impl Relay {
         frames
     }
 
+    /// Its bounds.
+    pub const fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     /// Counters.
     pub const fn stats(&self) -> RelayStats {
         self.stats

@@ -82,7 +82,7 @@ pub(super) fn resolve(source: &Source<'_>, memory_default: u64) -> Result<Config
         identity: identity(&mut r, root, &place),
         network: network(&mut r, root, &aliases, &place),
         link: link(&mut r, root, &aliases),
-        cloak: cloak(&mut r, root),
+        cloak: cloak(&mut r, root, &aliases),
         proxy: proxy(&mut r, root),
         routes: access::routes(&mut r, root, nodes),
         forwards: access::forwards(&mut r, root, nodes),
@@ -273,7 +273,7 @@ fn announce(r: &mut Reader, section: &Section<'_>) -> Announce {
     }
 }
 
-fn cloak(r: &mut Reader, root: &DeTable<'_>) -> CloakConfig {
+fn cloak(r: &mut Reader, root: &DeTable<'_>, aliases: &Aliases) -> CloakConfig {
     let section = r.one(root, "cloak");
     let default = CloakConfig::default();
     CloakConfig {
@@ -281,6 +281,9 @@ fn cloak(r: &mut Reader, root: &DeTable<'_>) -> CloakConfig {
         degree: r
             .number(&section, "degree", &(DEGREES.0..=DEGREES.1))
             .unwrap_or(default.degree),
+        roots: r
+            .list(&section, "roots", |text| aliases.one(text))
+            .unwrap_or_default(),
         shortcuts: r.truth(&section, "shortcuts").unwrap_or(default.shortcuts),
     }
 }

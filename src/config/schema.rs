@@ -41,7 +41,11 @@ pub const TABLES: [Table; 17] = [
     table("identity", Shape::One, &["key"]),
     table("network", Shape::One, &["id", "key_file", "allow"]),
     table("link", Shape::One, &["listen", "peers", "announce"]),
-    table("cloak", Shape::One, &["relay", "degree", "shortcuts"]),
+    table(
+        "cloak",
+        Shape::One,
+        &["relay", "degree", "roots", "shortcuts"],
+    ),
     table("proxy", Shape::One, &["listen", "users"]),
     table("aliases", Shape::Free, &[]),
     table("groups", Shape::Free, &[]),

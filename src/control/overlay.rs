@@ -20,6 +20,14 @@ pub struct OverlayStatus {
     pub place: Option<PlaceStatus>,
     /// Former places of its own that still work.
     pub former: Vec<PlaceStatus>,
+    /// Name of the root.
+    pub root: Option<String>,
+    /// Its alias here, if it has one.
+    pub root_alias: Option<String>,
+    /// Milliseconds since a sign of life of the root came; 0 at the root.
+    pub root_heard_ms: u64,
+    /// Nodes of the tree: exact at the root, to a power of two elsewhere.
+    pub size: u64,
     /// Name of the parent; null at the root.
     pub parent: Option<String>,
     /// Its alias here, if it has one.
@@ -43,6 +51,8 @@ pub struct PlaceStatus {
     pub tree: String,
     /// Term of office of its root.
     pub term: u64,
+    /// Steps from the root.
+    pub depth: u64,
     /// Slot and lease of each step from the root.
     pub path: Vec<(u32, u32)>,
 }
@@ -55,6 +65,7 @@ impl PlaceStatus {
             Location::Tree { tree, term, path } => Some(Self {
                 tree: format!("{tree:016x}"),
                 term: *term,
+                depth: path.len() as u64,
                 path: path.clone(),
             }),
         }
@@ -190,7 +201,7 @@ mod tests {
         assert_eq!(place.to_string(), "/3/15");
         assert_eq!(
             serde_json::to_string(&place).unwrap(),
-            r#"{"tree":"ffffffffffffffff","term":2,"path":[[3,1000000],[15,7]]}"#
+            r#"{"tree":"ffffffffffffffff","term":2,"depth":2,"path":[[3,1000000],[15,7]]}"#
         );
         assert_eq!(PlaceStatus::default().to_string(), "/");
         assert_eq!(PlaceStatus::of(&Location::Neighbour), None);
@@ -211,6 +222,10 @@ mod tests {
             "relays",
             "place",
             "former",
+            "root",
+            "root_alias",
+            "root_heard_ms",
+            "size",
             "parent",
             "parent_alias",
             "children",

@@ -60,8 +60,9 @@ pub enum Event {
     LinkDead(Link),
     /// Channels wait for a link to this peer: dial at once.
     WantLink(Name),
-    /// A session with this peer goes through relays; it can be dialled at these endpoints.
-    Shortcut(Name, Vec<String>),
+    /// A direct link to this node would help; it can be dialled at these endpoints. A shortcut, if it says
+    /// true: for sessions with it that go through relays.
+    Dial(Name, Vec<String>, bool),
     /// A look-up in the directory found this record.
     Found(Box<Found>),
     /// A look-up in the directory found nothing.

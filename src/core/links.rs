@@ -8,7 +8,7 @@ use crate::core::event::{ChannelKey, Event, LinkEnd};
 use crate::core::overlay::Onward;
 use crate::core::paths::Carrier;
 use crate::core::{Core, Deliver, Entry};
-use crate::limits::{FRAME_HEAD_MAX, HOPS_MAX, LINKS_MAX, LINKS_UNPROVED_MAX};
+use crate::limits::{FRAME_HEAD_MAX, HOPS_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_UNPROVED_MAX};
 use crate::link::frames::{FrameOpener, FrameSealer, OpenFrame};
 use crate::link::handshake::EARLY_MAX;
 use crate::link::liveness::{Due, Liveness};
@@ -63,6 +63,8 @@ pub(super) struct Link {
     outbox: VecDeque<Message>,
     /// Sessions of this node that it carries.
     pub(super) riders: Vec<u32>,
+    /// When a frame of others was last sent by it.
+    relayed_at: Option<Time>,
     /// It says goodbye behind what its sessions have to say.
     leaving: bool,
 }
@@ -145,6 +147,7 @@ impl Core {
             opener: FrameOpener::new(receive_key),
             outbox: VecDeque::new(),
             riders: Vec::new(),
+            relayed_at: None,
             leaving: false,
         };
         if dialled && let Due::Ping(id) = link.life.ask(now) {
@@ -241,8 +244,12 @@ impl Core {
             return;
         };
         self.neighbours.remove(link.peer, number);
-        if self.neighbours.preferred(link.peer.tag()).is_none() {
+        if self.neighbours.preferred(link.peer.tag()).is_some() {
+            // What the overlay had said by it may be lost.
+            self.overlay.neighbour_up(link.peer, now);
+        } else {
             self.overlay.neighbour_down(link.peer, now);
+            self.pass_by(link.peer, now);
         }
         for (session, entry) in &mut self.sessions {
             if !link.riders.contains(session) {
@@ -373,7 +380,10 @@ impl Core {
             };
             match turn {
                 None => break,
-                Some(Turn::Frame { frame, .. }) => link.pass_on(frame, out)?,
+                Some(Turn::Frame { frame, .. }) => {
+                    link.relayed_at = Some(now);
+                    link.pass_on(frame, out)?;
+                }
                 Some(Turn::Own) => {
                     let start = out.len();
                     let session = next.next().copied().unwrap_or_default();
@@ -494,16 +504,18 @@ impl Core {
 
     /// Pings and ends what is due.
     pub(super) fn poll_links(&mut self, now: Time) {
-        let busy: Vec<Name> = self
-            .sessions
-            .values()
-            .filter(|entry| entry.session.channels().next().is_some())
-            .map(|entry| entry.session.peer())
-            .collect();
         let mut dead = Vec::new();
+        let ties = self.overlay_ties();
         for (number, link) in &mut self.links {
-            link.life
-                .set_in_use(busy.contains(&link.peer) || !link.proved);
+            let busy = link.riders.iter().any(|session| {
+                let entry = self.sessions.get(session);
+                entry.is_some_and(|entry| entry.session.channels().next().is_some())
+            });
+            let relays = link
+                .relayed_at
+                .is_some_and(|at| now.since(at) < LINK_RELAY_LINGER);
+            let in_use = busy || relays || ties.contains(&link.peer) || !link.proved;
+            link.life.set_in_use(in_use);
             match link.life.poll(now) {
                 Some(Due::Ping(id)) => link.send(Message::Ping(id)),
                 Some(Due::Doubt) => self.events.push_back(Event::LinkDoubtful(*number)),

@@ -1,8 +1,9 @@
 //! The node's part in the overlay: its messages, frames of others that pass, and what it learns.
 
-use crate::cloak::forward::{Broken, Verdict};
+use crate::cloak::forward::{Broken, Verdict, WATERMARK_START};
 use crate::cloak::neighbours::Link as LinkNumber;
 use crate::cloak::overlay::Event as OverlayEvent;
+use crate::cloak::queues::Waiting;
 use crate::core::Core;
 use crate::core::event::{Event, LinkEnd};
 use crate::name::Name;
@@ -86,7 +87,8 @@ impl Core {
             changed = true;
             match event {
                 OverlayEvent::Moved => self.moved(now),
-                OverlayEvent::WantLink(peer) => self.events.push_back(Event::WantLink(peer)),
+                OverlayEvent::Keys => {}
+                OverlayEvent::WantLink(peer) => self.want_tie(peer, now),
                 OverlayEvent::Found(found) => {
                     self.found(&found, now);
                     self.events.push_back(Event::Found(Box::new(found)));
@@ -113,6 +115,38 @@ impl Core {
         for (number, entry) in &mut self.sessions {
             entry.session.set_location(&location, now);
             self.touched.insert(*number);
+        }
+    }
+
+    /// Neighbours whose death the tree must notice soon: frames of others depend on them.
+    pub(super) fn overlay_ties(&self) -> Vec<Name> {
+        if !self.settings.cloak.relay {
+            return Vec::new();
+        }
+        let tree = self.overlay.tree();
+        tree.children().chain(tree.parent()).collect()
+    }
+
+    /// A neighbour is gone: what waited for it goes another way, or its senders are told.
+    pub(super) fn pass_by(&mut self, gone: Name, now: Time) {
+        for (ingress, frame) in self.relay.neighbour_gone(gone.tag()) {
+            let Waiting { mut route, content } = frame;
+            // It counts from here again; once per death is no loop.
+            route.watermark = WATERMARK_START;
+            match self.overlay.decide(&route, Some(ingress), None) {
+                Verdict::Next {
+                    neighbour,
+                    watermark,
+                    hops,
+                } => {
+                    (route.watermark, route.hops) = (watermark, hops);
+                    let frame = Waiting { route, content };
+                    self.relay.push(neighbour, ingress, frame, now);
+                    self.hot.extend(self.neighbours.preferred(neighbour));
+                }
+                Verdict::Broken(why) => self.overlay.tell_broken(ingress, &route, why, now),
+                Verdict::Here | Verdict::Drop => {}
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::cloak::overlay::Found;
-use crate::core::Core;
+use crate::core::{Core, Event};
 use crate::limits::{SEEK_PAUSE, SEEK_PAUSE_MAX};
 use crate::name::Name;
 use crate::time::Time;
@@ -40,6 +40,14 @@ impl Core {
         self.overlay.lookup(peer, now);
     }
 
+    /// A link to this node would help the tree: it is looked up, and dialled if it tells where.
+    pub(super) fn want_tie(&mut self, peer: Name, now: Time) {
+        if self.neighbours.preferred(peer.tag()).is_none() && self.room_for_peer(&peer) {
+            self.peers.entry(peer).or_default().tie_wanted = true;
+            self.seek(peer, now);
+        }
+    }
+
     /// A look-up found the peer's record.
     pub(super) fn found(&mut self, found: &Found, now: Time) {
         let peer = found.name;
@@ -51,6 +59,10 @@ impl Core {
         known.seek.wanted = true;
         known.places.clone_from(&found.locations);
         known.endpoints.clone_from(&found.endpoints);
+        if std::mem::take(&mut known.tie_wanted) && !known.endpoints.is_empty() {
+            let endpoints = known.endpoints.clone();
+            self.events.push_back(Event::Dial(peer, endpoints, false));
+        }
         let certificate = found.certificate.certificate();
         if known
             .serial

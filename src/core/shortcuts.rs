@@ -55,7 +55,7 @@ impl Core {
             tries.pause = (tries.pause * 2).clamp(SHORTCUT_PAUSE, SHORTCUT_PAUSE_MAX);
             tries.next_at = now + tries.pause;
             let endpoints = known.endpoints.clone();
-            self.events.push_back(Event::Shortcut(peer, endpoints));
+            self.events.push_back(Event::Dial(peer, endpoints, true));
         }
     }
 }

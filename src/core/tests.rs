@@ -1,6 +1,7 @@
 mod burst;
 mod cookies;
 mod memory;
+mod relays;
 mod relink;
 mod suspension;
 

@@ -26,10 +26,10 @@ use crate::net::watch::NetworkWatch;
 use crate::node::routing::Routing;
 use crate::node::{Dialers, StartError};
 use crate::peering::dialer::{Dialer, Endpoint};
+use crate::peering::finder::Finder;
 use crate::peering::greeter::greet;
 use crate::peering::join::Joiner;
 use crate::peering::report::Report;
-use crate::peering::shortcut::Shortcuts;
 use crate::random::Random;
 use crate::session::{KeyUse, Options};
 use crate::srm::acks::AckPolicy;
@@ -49,6 +49,10 @@ const CERTIFICATE_LIFE: Duration = Duration::from_secs(400 * 24 * 3600);
 pub(super) struct Links {
     pub(super) listeners: Vec<TcpListener>,
     pub(super) endpoints: Vec<Endpoint>,
+    /// Where others may dial the node, told in the directory.
+    pub(super) announced: Vec<String>,
+    /// Whether it carries frames of others.
+    pub(super) relay: bool,
 }
 
 /// Who may link (R-O4).
@@ -140,7 +144,13 @@ impl Part {
             Box::new(allows),
         ));
         let budget = Budget::new(setup.config.limits.memory);
-        let settings = settings(&setup.config, budget.clone(), psk);
+        let cloak = Cloak {
+            degree: setup.config.cloak.degree,
+            relay: setup.links.relay,
+            roots: setup.config.cloak.roots.clone(),
+            shortcuts: setup.config.cloak.shortcuts,
+        };
+        let settings = settings(&setup.config, budget.clone(), psk, cloak);
         let clock = Clock::start();
         let mut core = Core::new(me, settings, random.fork(), calendar());
         if setup.config.session.on_memory_pressure == MemoryPressure::ResetOldest {
@@ -152,7 +162,7 @@ impl Part {
         let dialers = Dialers::default();
         let wake = dialers.clone();
         let routing = Arc::clone(&setup.routing);
-        let shortcuts = Shortcuts::new(
+        let finder = Finder::new(
             Arc::clone(&joiner),
             inlets.commands.clone(),
             tasks.clone(),
@@ -166,7 +176,9 @@ impl Part {
                 tasks.clone(),
             ),
             want: Box::new(move |_| wake.wanted()),
-            shortcut: Box::new(move |peer, endpoints| shortcuts.make(peer, endpoints)),
+            dial: Box::new(move |peer, endpoints, shortcut| {
+                finder.dial(peer, endpoints, shortcut);
+            }),
             show: Box::new(move |name| routing.show(name)),
         };
         let engine = Engine::start(core, clock, inlets.clone(), queues, surroundings)
@@ -307,7 +319,7 @@ fn serial(state_dir: Option<&Path>, now: u64) -> u64 {
     serial
 }
 
-fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>) -> Settings {
+fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>, cloak: Cloak) -> Settings {
     let session = &config.session;
     let names = session.suites.in_order(fast_aes());
     let suites: Vec<Suite> = names.iter().map(|name| suite(*name)).collect();
@@ -328,11 +340,7 @@ fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>) -> Settin
         },
         open_timeout: session.open_timeout,
         psk,
-        cloak: Cloak {
-            degree: config.cloak.degree,
-            relay: config.cloak.relay.unwrap_or(!config.link.listen.is_empty()),
-            shortcuts: config.cloak.shortcuts,
-        },
+        cloak,
     }
 }
 

@@ -68,6 +68,11 @@ impl Session {
             .collect()
     }
 
+    /// Whether the path leads through relays: others use the relays' queues then.
+    pub const fn set_relayed(&mut self, relayed: bool) {
+        self.relayed = relayed;
+    }
+
     /// Whether [`Self::poll_packet`] has something to send.
     pub fn wants_to_send(&self, now: Time) -> bool {
         if self.ended {
@@ -92,7 +97,9 @@ impl Session {
 
     /// Whether bytes of channels wait and the path takes them.
     fn may_send_data(&self, now: Time) -> bool {
-        !self.schedule.is_empty() && self.under_way() < self.window.limit(self.packet_len, now)
+        !self.schedule.is_empty()
+            && self.paced_until.is_none_or(|at| at <= now)
+            && self.under_way() < self.window.limit(self.packet_len, now)
     }
 
     /// Bytes under way on the path of the window.
@@ -126,10 +133,10 @@ impl Session {
             Sending::Live(_) => (Which::Live, self.epochs.live()?),
             Sending::Next(_) | Sending::Early(_) => (Which::Next, self.epochs.next()),
         };
-        self.packet_len = plain_max.min(PACKET_PLAIN_MAX);
-        if self.window.path() != path {
-            self.window = Window::new(path, now);
+        if !self.window.is_of(path, self.relayed) {
+            self.window = Window::new(path, self.relayed, now);
         }
+        self.packet_len = self.window.packet_len(plain_max.min(PACKET_PLAIN_MAX));
         let start = out.len();
         let mut content = Content::default();
         self.put_acks(out, now);
@@ -151,15 +158,17 @@ impl Session {
         self.resume.sealed(which);
         self.sent_at = now;
         let Content { items, eliciting } = content;
-        let idle = self.under_way() == 0;
+        let under_way = self.under_way();
         let sent = Sent {
             path,
             bytes,
             at: now,
             eliciting,
-            stamp: self.window.stamp(idle, now),
+            stamp: self.window.stamp(under_way, bytes, now),
         };
         self.pair_state(pair).flight.sent(number, sent, items);
+        let next = self.window.pace(bytes, self.packet_len, now);
+        self.paced_until = Some(next).filter(|next| *next > now);
         if let Some(reason) = self.goodbye.take() {
             self.end(reason);
         }
@@ -311,7 +320,7 @@ impl Session {
 
     fn put_data(&mut self, start: usize, content: &mut Content, out: &mut Vec<u8>, now: Time) {
         let (under_way, limit) = (self.under_way(), self.window.limit(self.packet_len, now));
-        if under_way >= limit {
+        if under_way >= limit || self.paced_until.is_some_and(|at| at > now) {
             return;
         }
         let end = start + self.packet_len;

@@ -137,6 +137,9 @@ impl Session {
         for state in self.pairs.iter().filter(|state| !state.acks.is_ripe()) {
             consider(state.acks.due_at());
         }
+        if !self.schedule.is_empty() {
+            consider(self.paced_until);
+        }
         if let Some(since) = self.waiting_since() {
             let step = if self.suspected {
                 SUSPEND_AFTER
@@ -164,6 +167,8 @@ impl Session {
         for state in &mut self.pairs {
             state.acks.ripen(now);
         }
+        // From here on what waits does so for room on a link.
+        self.paced_until = self.paced_until.filter(|at| *at > now);
         if self.is_suspended() {
             let over = self.suspended_at.zip(self.options.max_suspend);
             if over.is_some_and(|(since, max)| now.since(since) >= max) {

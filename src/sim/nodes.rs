@@ -281,7 +281,7 @@ impl World {
             | Event::LinkDoubtful(_)
             | Event::Paused(..)
             | Event::WantLink(_)
-            | Event::Shortcut(..)
+            | Event::Dial(..)
             | Event::Found(_)
             | Event::NotFound(_)
             | Event::Traced(_) => {}

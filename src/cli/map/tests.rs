@@ -8,6 +8,7 @@ fn at(path: &[(u32, u32)]) -> Option<PlaceStatus> {
         tree: TREE.to_owned(),
         term: 1,
         path: path.to_vec(),
+        ..PlaceStatus::default()
     })
 }
 

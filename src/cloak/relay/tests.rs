@@ -1,10 +1,8 @@
 //! Bounds hold and bytes are counted exactly, whatever is pushed; shares are fair.
 
-use proptest::{collection::vec, prelude::*};
-
 use super::*;
 use crate::cloak::queues::Content;
-use crate::limits::{RELAY_FRAME_COST, RELAY_MARK};
+
 use crate::wire::link::Route;
 use crate::wire::packet::HEADER_LEN;
 

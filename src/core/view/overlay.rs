@@ -9,7 +9,6 @@ use crate::core::{Core, Entry};
 use crate::name::Name;
 use crate::time::Time;
 use crate::wire::location::Location;
-use crate::wire::tag::Tag;
 
 /// A node's part in the overlay, for status.
 #[derive(Clone, Debug)]
@@ -22,6 +21,12 @@ pub struct OverlayView {
     pub place: Option<Location>,
     /// Former places of its own that still work.
     pub former: Vec<Location>,
+    /// The root.
+    pub root: Option<Name>,
+    /// Age of the last sign of life of the root.
+    pub root_heard: Duration,
+    /// Nodes of the tree: exact at the root, to a power of two elsewhere.
+    pub size: u64,
     /// The parent; none at the root.
     pub parent: Option<Name>,
     /// Children.
@@ -84,56 +89,41 @@ impl Core {
         for link in self.link_views(now) {
             links.entry(link.peer).or_default().push(link);
         }
-        let tree = self.overlay.tree();
+        let tree = self.overlay.tree().view();
+        let places: BTreeMap<Name, (Option<Location>, bool)> = tree
+            .neighbours
+            .into_iter()
+            .map(|neighbour| (neighbour.name, (neighbour.location, neighbour.child)))
+            .collect();
+        let children = places.values().filter(|(_, child)| *child).count();
+        let neighbours = links.into_iter().map(|(name, links)| {
+            let (place, child) = places.get(&name).cloned().unwrap_or_default();
+            let role = if links.iter().all(|link| link.shortcut) {
+                Role::Shortcut
+            } else if tree.parent == Some(name) {
+                Role::Parent
+            } else if child {
+                Role::Child
+            } else {
+                Role::Extra
+            };
+            neighbour_view(name, role, place, &links)
+        });
         OverlayView {
             degree: self.settings.cloak.degree,
             relays: self.settings.cloak.relay,
             place: self.overlay.location(),
-            former: self.overlay.locations().into_iter().skip(1).collect(),
-            parent: tree.parent(),
-            children: tree.children().count(),
-            neighbours: links
-                .into_iter()
-                .map(|(name, links)| self.neighbour_view(name, &links))
-                .collect(),
+            former: tree.aliases,
+            root: Name::from_bytes(tree.root).ok(),
+            root_heard: now.since(tree.pulse_at),
+            size: tree.size,
+            parent: tree.parent,
+            children,
+            neighbours: neighbours.collect(),
             relay: self.relay.stats(),
             waiting: self.relay.cost(),
             directory: None,
         }
-    }
-
-    fn neighbour_view(&self, name: Name, links: &[LinkView]) -> NeighbourView {
-        let tree = self.overlay.tree();
-        let role = if links.iter().all(|link| link.shortcut) {
-            Role::Shortcut
-        } else if tree.parent() == Some(name) {
-            Role::Parent
-        } else if tree.children().any(|child| child == name) {
-            Role::Child
-        } else {
-            Role::Extra
-        };
-        let silences = links.iter().map(|link| link.last_answer);
-        NeighbourView {
-            name,
-            role,
-            place: self.neighbour_place(name.tag()),
-            links: links.len(),
-            doubtful: links.iter().all(|link| link.doubtful),
-            last_answer: silences.min().unwrap_or_default(),
-            rtt: links.iter().filter_map(|link| link.rtt).min(),
-        }
-    }
-
-    /// Where a neighbour hangs in this node's tree.
-    fn neighbour_place(&self, neighbour: Tag) -> Option<Location> {
-        let Some(Location::Tree { tree, term, .. }) = self.overlay.location() else {
-            return None;
-        };
-        let mut places = self.overlay.tree().places_in(tree);
-        let (_, path) = places.find(|(tag, _)| *tag == neighbour)?;
-        let path = path.to_vec();
-        Some(Location::Tree { tree, term, path })
     }
 
     /// How the packets of a session leave.
@@ -147,15 +137,31 @@ impl Core {
         })
     }
 
-    /// Where the peer of a session hangs: where it said itself, or as its neighbour or its record tells.
+    /// Where the peer of a session hangs: where it said itself, or as its record tells.
     pub(super) fn place_of(&self, entry: &Entry) -> Option<Location> {
         let peer = entry.session.peer();
         let told = entry.session.destination();
         let told = told.filter(|place| **place != Location::Neighbour);
         let known = self.peers.get(&peer);
-        let recorded = || known.and_then(|known| known.places.first()).cloned();
-        told.cloned()
-            .or_else(|| self.neighbour_place(peer.tag()))
-            .or_else(recorded)
+        let recorded = known.into_iter().flat_map(|known| &known.places);
+        told.into_iter().chain(recorded).next().cloned()
+    }
+}
+
+fn neighbour_view(
+    name: Name,
+    role: Role,
+    place: Option<Location>,
+    links: &[LinkView],
+) -> NeighbourView {
+    let silences = links.iter().map(|link| link.last_answer);
+    NeighbourView {
+        name,
+        role,
+        place,
+        links: links.len(),
+        doubtful: links.iter().all(|link| link.doubtful),
+        last_answer: silences.min().unwrap_or_default(),
+        rtt: links.iter().filter_map(|link| link.rtt).min(),
     }
 }

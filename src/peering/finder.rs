@@ -1,7 +1,8 @@
-//! Links straight to the peers of sessions that go through relays.
+//! Links to nodes that the overlay has found: shortcuts to the peers of sessions that go through relays, and
+//! links that make the tree recover sooner.
 //!
-//! One try per request, over the peer's endpoints in turn; the core asks again when it thinks it worth it. Such a
-//! link carries only sessions between its two ends and takes no part in the overlay (design 7).
+//! One try per request, over the node's endpoints in turn; the core asks again when it thinks it worth it.
+//! A shortcut carries only sessions between its two ends and takes no part in the overlay (design 7).
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -12,16 +13,16 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::engine::Command;
-use crate::limits::{LINK_DIAL, SHORTCUTS_AT_ONCE};
+use crate::limits::{FOUND_DIALS_AT_ONCE, LINK_DIAL};
 use crate::name::Name;
 use crate::net::tasks::Tasks;
 use crate::peering::join::Joiner;
 use crate::peering::options::set_link_options;
 use crate::random::Random;
 
-/// Makes shortcuts of one node.
+/// Makes such links for one node.
 #[derive(Clone, Debug)]
-pub struct Shortcuts {
+pub struct Finder {
     joiner: Arc<Joiner>,
     commands: mpsc::Sender<Command>,
     tasks: Tasks,
@@ -29,7 +30,7 @@ pub struct Shortcuts {
     under_way: Arc<Mutex<BTreeSet<Name>>>,
 }
 
-impl Shortcuts {
+impl Finder {
     /// `joiner` proves who we are, finished links go to `commands`.
     pub fn new(
         joiner: Arc<Joiner>,
@@ -47,18 +48,18 @@ impl Shortcuts {
     }
 
     /// Tries to link to `peer` at one of these endpoints, unless a try is under way.
-    pub fn make(&self, peer: Name, endpoints: Vec<String>) {
+    pub fn dial(&self, peer: Name, endpoints: Vec<String>, shortcut: bool) {
         let mut under_way = self
             .under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if under_way.len() >= SHORTCUTS_AT_ONCE || !under_way.insert(peer) {
+        if under_way.len() >= FOUND_DIALS_AT_ONCE || !under_way.insert(peer) {
             return;
         }
         drop(under_way);
         let this = self.clone();
         self.tasks.spawn(async move {
-            this.attempt(peer, &endpoints).await;
+            this.attempt(peer, &endpoints, shortcut).await;
             let mut under_way = this
                 .under_way
                 .lock()
@@ -67,7 +68,7 @@ impl Shortcuts {
         });
     }
 
-    async fn attempt(&self, peer: Name, endpoints: &[String]) {
+    async fn attempt(&self, peer: Name, endpoints: &[String], shortcut: bool) {
         for endpoint in endpoints {
             let random = self.fork();
             let dial = async {
@@ -81,10 +82,10 @@ impl Shortcuts {
                 self.joiner.dial(stream, Some(peer), random).await.ok()
             };
             let Ok(Some((mut joined, stream))) = timeout(LINK_DIAL, dial).await else {
-                tracing::debug!(peer = peer.short(), endpoint, "no shortcut");
+                tracing::debug!(peer = peer.short(), endpoint, "no link");
                 continue;
             };
-            joined.shortcut = true;
+            joined.shortcut = shortcut;
             // The engine is gone when the node stops.
             let _stopping = self
                 .commands
