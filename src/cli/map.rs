@@ -116,6 +116,7 @@ fn draw(text: &mut String, status: &Status, overlay: &OverlayStatus, place: &Pla
             );
         }
     }
+    let mut legend = Vec::new();
     for (session, colour) in status.sessions.iter().zip(COLOURS.iter().cycle()) {
         let way = map.way(session, overlay);
         if way.len() > 1 {
@@ -124,8 +125,10 @@ fn draw(text: &mut String, status: &Status, overlay: &OverlayStatus, place: &Pla
             let peer = shown(&session.peer, session.alias.as_deref());
             let title = format!("session {} with {peer}, {}", session.id, session.way.kind);
             stroke(text, &class, &map.points(&way), &title);
+            legend.push((*colour, title));
         }
     }
+    explain(text, &legend);
     map.dots(text);
     map.labels(text);
     let own = shown(&status.name, None);
@@ -351,6 +354,25 @@ fn stroke(text: &mut String, attributes: &str, points: &[Point], title: &str) {
             "<path {attributes} d=\"{path}\"><title>{title}</title></path>"
         )
     };
+}
+
+/// What the lines mean, in the lower left corner.
+fn explain(text: &mut String, sessions: &[(&str, String)]) {
+    let lines = [
+        ("#222", "solid: the tree; dashed: other links".to_owned()),
+        ("#222", "white: known only by what hangs below".to_owned()),
+    ];
+    let sessions = sessions.iter().take(COLOURS.len()).cloned();
+    let mut y = HALF - 16.0;
+    for (colour, words) in sessions.chain(lines) {
+        let x = 14.0 - HALF;
+        let words = escaped(&words);
+        let _ = writeln!(
+            text,
+            "<text x=\"{x}\" y=\"{y}\" style=\"fill:{colour}\">{words}</text>"
+        );
+        y -= LINE + 2.0;
+    }
 }
 
 fn caption(text: &mut String, line: u32, words: &str) {
