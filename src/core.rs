@@ -89,6 +89,8 @@ pub struct Cloak {
     pub degree: u32,
     /// Whether it carries frames of others and lets them join below it.
     pub relay: bool,
+    /// Number of this node's last record in the directory, of an earlier run (R-D2).
+    pub last_seq: u64,
     /// Who may be root of the tree; anyone if empty.
     pub roots: Vec<Name>,
     /// Whether it links directly to the peers of sessions that go through relays.
@@ -100,6 +102,7 @@ impl Default for Cloak {
         Self {
             degree: 16,
             relay: true,
+            last_seq: 0,
             roots: Vec::new(),
             shortcuts: true,
         }
@@ -174,6 +177,8 @@ pub struct Core {
     overlay: Overlay,
     /// Frames of other nodes that wait here for their turn.
     relay: Relay,
+    /// Who is looked up under which number.
+    lookups: BTreeMap<u64, Name>,
     peers: BTreeMap<Name, Peer>,
     sessions: BTreeMap<u32, Entry>,
     next_session: u32,
@@ -209,6 +214,7 @@ impl Core {
             relay: settings.cloak.relay,
             roots: settings.cloak.roots.clone(),
             verifier: Arc::new(Strict),
+            last_seq: settings.cloak.last_seq,
         };
         let overlay = Overlay::new(overlay, random.fork(), Time::ZERO, epoch);
         let gate = Gate::new(me.name(), &mut random);
@@ -222,6 +228,7 @@ impl Core {
             neighbours: Neighbours::default(),
             overlay,
             relay: Relay::new(Bounds::default()),
+            lookups: BTreeMap::new(),
             peers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_session: 0,

@@ -122,6 +122,8 @@ pub struct Surroundings {
     pub want: Want,
     /// Dials nodes that the overlay has found.
     pub dial: Dial,
+    /// Writes down the number of the node's newest record in the directory.
+    pub published: Box<dyn Fn(u64) + Send>,
     /// How peers are shown in logs.
     pub show: Box<dyn Fn(Name) -> String + Send>,
 }
@@ -434,12 +436,13 @@ impl Loop {
                 (self.surroundings.dial)(peer, endpoints, shortcut);
             }
             Event::Found(found) => {
-                let asked = self.lookups.borrow_mut().remove(&found.name);
+                let asked = self.lookups.borrow_mut().remove(&found.certificate.name());
                 for reply in asked.unwrap_or_default() {
                     // Who asked may have given up.
                     let _gone = reply.send(Some((*found).clone()));
                 }
             }
+            Event::Published(seq) => (self.surroundings.published)(seq),
             Event::NotFound(name) => {
                 for reply in self.lookups.borrow_mut().remove(&name).unwrap_or_default() {
                     let _gone = reply.send(None);

@@ -6,6 +6,7 @@
 mod part;
 mod routing;
 mod service;
+mod state;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

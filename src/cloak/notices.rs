@@ -21,7 +21,7 @@ use crate::wire::tag::Tag;
 pub(in crate::cloak) struct Notices {
     neighbours: BTreeMap<Tag, Neighbour>,
     messages: VecDeque<(Name, Vec<u8>)>,
-    pub(in crate::cloak) events: VecDeque<Event>,
+    events: VecDeque<Event>,
 }
 
 #[derive(Debug)]

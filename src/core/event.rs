@@ -65,6 +65,8 @@ pub enum Event {
     Dial(Name, Vec<String>, bool),
     /// A look-up in the directory found this record.
     Found(Box<Found>),
+    /// The number of this node's newest record in the directory, to be written down.
+    Published(u64),
     /// A look-up in the directory found nothing.
     NotFound(Name),
     /// A node on a traced way has answered.

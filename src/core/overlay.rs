@@ -89,14 +89,10 @@ impl Core {
                 OverlayEvent::Moved => self.moved(now),
                 OverlayEvent::Keys => {}
                 OverlayEvent::WantLink(peer) => self.want_tie(peer, now),
-                OverlayEvent::Found(found) => {
-                    self.found(&found, now);
-                    self.events.push_back(Event::Found(Box::new(found)));
-                }
-                OverlayEvent::NotFound(name) => {
-                    self.not_found(name);
-                    self.events.push_back(Event::NotFound(name));
-                }
+                OverlayEvent::Found { query, found } => self.found(query, found, now),
+                OverlayEvent::NotFound { query, .. } => self.not_found(query),
+                OverlayEvent::Published(_) => {}
+                OverlayEvent::Sequence(seq) => self.events.push_back(Event::Published(seq)),
                 OverlayEvent::PathBroken(tag) => self.seek_broken(tag, now),
                 OverlayEvent::Traced(traced) => self.events.push_back(Event::Traced(traced)),
             }
@@ -150,9 +146,16 @@ impl Core {
         }
     }
 
+    /// Tells the directory where this node can be dialled, `HOST:PORT` each; where it hangs, it tells by itself.
+    pub fn publish(&mut self, endpoints: Vec<String>, now: Time) {
+        self.overlay.publish(endpoints, now);
+        self.settle_overlay(now);
+    }
+
     /// Looks a node up in the directory, for somebody who wants to know. The answer is an event.
     pub fn look_up(&mut self, name: Name, now: Time) {
-        self.overlay.lookup(name, now);
+        let query = self.overlay.lookup(name, now);
+        self.lookups.insert(query, name);
         self.settle_overlay(now);
         self.settle(now);
     }

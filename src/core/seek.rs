@@ -37,7 +37,8 @@ impl Core {
         seek.wanted = false;
         seek.pause = (seek.pause * 2).clamp(SEEK_PAUSE, SEEK_PAUSE_MAX);
         seek.next_at = now + seek.pause;
-        self.overlay.lookup(peer, now);
+        let query = self.overlay.lookup(peer, now);
+        self.lookups.insert(query, peer);
     }
 
     /// A link to this node would help the tree: it is looked up, and dialled if it tells where.
@@ -49,8 +50,12 @@ impl Core {
     }
 
     /// A look-up found the peer's record.
-    pub(super) fn found(&mut self, found: &Found, now: Time) {
-        let peer = found.name;
+    pub(super) fn found(&mut self, query: u64, found: Box<Found>, now: Time) {
+        let Some(peer) = self.lookups.remove(&query) else {
+            return;
+        };
+        let event = Event::Found(found.clone());
+        self.events.push_back(event);
         let Some(known) = self.peers.get_mut(&peer) else {
             return;
         };
@@ -78,7 +83,11 @@ impl Core {
     }
 
     /// A look-up found nothing: the next one follows while somebody waits.
-    pub(super) fn not_found(&mut self, peer: Name) {
+    pub(super) fn not_found(&mut self, query: u64) {
+        let Some(peer) = self.lookups.remove(&query) else {
+            return;
+        };
+        self.events.push_back(Event::NotFound(peer));
         if let Some(known) = self.peers.get_mut(&peer) {
             known.seek.asking = false;
             known.seek.wanted = true;
@@ -98,6 +107,7 @@ impl Core {
     pub(super) fn seek_broken(&mut self, to: Tag, now: Time) {
         let peer = self.peers.keys().find(|name| name.tag() == to).copied();
         let Some(peer) = peer else { return };
+        self.overlay.forget(peer);
         let sessions = self.peers.get(&peer).map(|known| known.sessions.clone());
         for number in sessions.unwrap_or_default() {
             if let Some(entry) = self.sessions.get_mut(&number) {

@@ -24,6 +24,7 @@ use crate::net::clock::{Clock, calendar};
 use crate::net::tasks::Tasks;
 use crate::net::watch::NetworkWatch;
 use crate::node::routing::Routing;
+use crate::node::state;
 use crate::node::{Dialers, StartError};
 use crate::peering::dialer::{Dialer, Endpoint};
 use crate::peering::finder::Finder;
@@ -134,6 +135,7 @@ impl Part {
         let mut random = system_random()?;
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let me = Arc::new(party(&setup, &mut random));
+        let record = setup.state_dir.as_deref().map(|dir| dir.join("record"));
         tasks.spawn(keep_certified(Arc::clone(&me), setup.state_dir));
         let psk = setup.network_key.clone().unwrap_or_default();
         let policy = setup.policy.clone();
@@ -147,6 +149,10 @@ impl Part {
         let cloak = Cloak {
             degree: setup.config.cloak.degree,
             relay: setup.links.relay,
+            last_seq: record
+                .as_deref()
+                .and_then(state::number_in)
+                .unwrap_or_default(),
             roots: setup.config.cloak.roots.clone(),
             shortcuts: setup.config.cloak.shortcuts,
         };
@@ -156,6 +162,7 @@ impl Part {
         if setup.config.session.on_memory_pressure == MemoryPressure::ResetOldest {
             core = core.with_reset_oldest();
         }
+        core.publish(setup.links.announced, clock.now());
         let forwarder = Forwarder::new(setup.acl.unwrap_or_default(), setup.own_listeners, false);
         let served = ServedChannels::default();
         let (inlets, queues) = inlets();
@@ -179,6 +186,7 @@ impl Part {
             dial: Box::new(move |peer, endpoints, shortcut| {
                 finder.dial(peer, endpoints, shortcut);
             }),
+            published: state::remember(record, tasks.clone()),
             show: Box::new(move |name| routing.show(name)),
         };
         let engine = Engine::start(core, clock, inlets.clone(), queues, surroundings)
@@ -271,7 +279,7 @@ fn terms(state_dir: Option<&Path>) -> Terms {
     Terms {
         not_before: Calendar(now),
         not_after: Calendar(now.saturating_add(CERTIFICATE_LIFE.as_secs())),
-        serial: serial(state_dir, now),
+        serial: state::serial(state_dir, now),
     }
 }
 
@@ -301,22 +309,6 @@ fn party(setup: &PartSetup, random: &mut Random) -> LocalParty {
         random.bytes(),
         overlay,
     )
-}
-
-/// A serial above every one of this name before: the time, or one more than the last if the clock was
-/// set back. What cannot be remembered is only logged (R-G4).
-fn serial(state_dir: Option<&Path>, now: u64) -> u64 {
-    let Some(path) = state_dir.map(|dir| dir.join("serial")) else {
-        return now;
-    };
-    let last = std::fs::read_to_string(&path)
-        .ok()
-        .and_then(|text| text.trim().parse::<u64>().ok());
-    let serial = last.map_or(now, |last| now.max(last.saturating_add(1)));
-    if let Err(error) = std::fs::write(&path, format!("{serial}\n")) {
-        tracing::warn!(path = %path.display(), %error, "state cannot be written");
-    }
-    serial
 }
 
 fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>, cloak: Cloak) -> Settings {

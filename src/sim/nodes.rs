@@ -283,6 +283,7 @@ impl World {
             | Event::WantLink(_)
             | Event::Dial(..)
             | Event::Found(_)
+            | Event::Published(_)
             | Event::NotFound(_)
             | Event::Traced(_) => {}
         }

@@ -30,7 +30,13 @@ impl Mesh {
     fn new(count: u8, wires: &[(usize, usize)]) -> Self {
         ledger::begin();
         let mut mesh = Self {
-            nodes: (1..=count).map(|seed| node(seed, 1)).collect(),
+            nodes: (1..=count)
+                .map(|seed| {
+                    let mut node = node(seed, 1);
+                    node.core.publish(Vec::new(), Time::ZERO);
+                    node
+                })
+                .collect(),
             wires: Vec::new(),
             now: Time::ZERO,
         };
@@ -132,12 +138,7 @@ impl Mesh {
 
     fn open(&mut self, from: usize, to: usize) -> (ChannelKey, ChannelKey) {
         let (peer, now) = (self.name(to), self.now);
-        let place = self.nodes[to].core.own_location();
-        let key = self.nodes[to].core.me.static_key().public();
         let core = &mut self.nodes[from].core;
-        let known = core.peers.entry(peer).or_default();
-        known.places = vec![place];
-        known.static_public = Some(key);
         core.request(vec![peer], Target::Loopback(80), 4242, now);
         self.run(RTT * 40);
         let assigned = self.nodes[from]
