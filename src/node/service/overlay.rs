@@ -130,11 +130,12 @@ impl Handle {
     }
 
     pub(super) async fn looked_up(&self, node: &str) -> Result<FoundStatus, Unanswered> {
-        let found = self.found(self.node(node)?).await?;
+        let name = self.node(node)?;
+        let found = self.found(name).await?;
         let terms = found.certificate.certificate().terms;
         Ok(FoundStatus {
-            name: found.name.to_string(),
-            alias: self.alias(found.name),
+            name: name.to_string(),
+            alias: self.alias(name),
             places: places(&found.locations),
             endpoints: found.endpoints,
             serial: terms.serial,
