@@ -22,6 +22,24 @@ pub const FRAME_BODY_MAX: usize = PACKET_PLAIN_MAX + PACKET_TAG_MAX;
 pub const FRAME_HEAD_MAX: usize = 4_096;
 /// Frames after which a link direction moves to its next key.
 pub const FRAMES_PER_LINK_KEY: u64 = 1 << 20;
+/// Least and largest degree of the overlay's tree: with two directions there is no plane, and beyond 256 an
+/// edge is so long that both metrics are the same.
+pub const DEGREES: (u32, u32) = (3, 256);
+/// Nodes found by the overlay that are dialled at once; further ones wait until the core asks again.
+pub const FOUND_DIALS_AT_ONCE: usize = 8;
+/// Pause between tries to link directly to the peer of a session that goes through relays, first and longest.
+pub const SHORTCUT_PAUSE: Duration = Duration::from_secs(10);
+/// See [`SHORTCUT_PAUSE`].
+pub const SHORTCUT_PAUSE_MAX: Duration = Duration::from_secs(600);
+/// Pause after which a neighbour may cause one more notice about a way, and how many it may cause at once;
+/// further ones are dropped.
+pub const NOTICES_PAUSE: Duration = Duration::from_millis(20);
+/// See [`NOTICES_PAUSE`].
+pub const NOTICES_BURST: u32 = 64;
+/// Pause between look-ups of one peer, first and longest.
+pub const SEEK_PAUSE: Duration = Duration::from_millis(500);
+/// See [`SEEK_PAUSE`].
+pub const SEEK_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Hops that a packet may still make when it leaves its sender (R-O1).
 pub const HOPS_MAX: u8 = 64;
 
@@ -111,6 +129,27 @@ pub const PEERS_MAX: usize = 16_384;
 /// Sessions with one peer (R-X2); further handshakes of that peer are dropped.
 pub const SESSIONS_PER_PEER: usize = 16;
 
+/// Bytes that may wait at a relay for one neighbour: 33 ms of 1 Gbit/s, and more than marks let wait. The
+/// oldest frame of the longest flow of the neighbour that sent most is dropped beyond.
+pub const RELAY_LINK_MAX: usize = 4 << 20;
+/// Bytes of one neighbour that may wait at a relay, for whomever: two links full, so that one neighbour that
+/// takes nothing leaves it half. The oldest frame of its longest flow, where most of it waits, is dropped
+/// beyond.
+pub const RELAY_INGRESS_MAX: usize = 8 << 20;
+/// Bytes that may wait at a relay in all: a small part of the memory of any machine. The neighbour of which
+/// most waits loses frames beyond.
+pub const RELAY_NODE_MAX: usize = 32 << 20;
+/// What a waiting frame is charged with beside its bytes: its header, its place in the queue, and the
+/// allocator's share. So at most 8,192 frames wait for one neighbour.
+pub const RELAY_FRAME_COST: usize = 512;
+/// Flows of one neighbour that have queues of their own on one link; further ones share one.
+pub const RELAY_FLOWS_MAX: usize = 1_024;
+/// A frame that has waited this long at a relay is marked: its session sends less.
+pub const RELAY_MARK: Duration = Duration::from_millis(10);
+/// Frames per second and burst that a relay passes on for one neighbour (R-O3): twice of what fills 1 Gbit/s
+/// with the smallest packets. Further ones are dropped.
+pub const RELAY_FRAMES_PER_SECOND: (u32, u32) = (200_000, 20_000);
+
 /// A neighbour that has said nothing for this long is asked for a sign of life.
 pub const LINK_PING: Duration = Duration::from_millis(500);
 /// A link whose ping is unanswered for this long gets a second one beside it.
@@ -121,6 +160,8 @@ pub const LINK_HURRY: Duration = Duration::from_millis(150);
 pub const LINK_DEAD: Duration = Duration::from_secs(3);
 /// A link without news for this long is not asked unless a session uses it.
 pub const LINK_PING_IDLE: Duration = Duration::from_secs(20);
+/// How long a link that carried a frame of others counts as in use.
+pub const LINK_RELAY_LINGER: Duration = Duration::from_secs(10);
 /// Links of one node (R-O4).
 pub const LINKS_MAX: usize = 1_024;
 /// Links that may be replays, because no frame has opened on them yet; further ones are closed, and the
@@ -171,7 +212,72 @@ pub const LINK_READ: usize = 256 << 10;
 pub const PUMP_TURN: usize = 128 << 10;
 /// Commands that wait for the core thread; senders wait beyond.
 pub const COMMANDS_MAX: usize = 4_096;
-
+/// Records of others that a node keeps (R-D6); the farthest, then those that expire first, go beyond.
+pub const DIRECTORY_RECORDS_MAX: usize = 65_536;
+/// The same in bytes, [`DIRECTORY_ENTRY_BYTES`] for each record included.
+pub const DIRECTORY_BYTES_MAX: usize = 64 << 20;
+/// What a record costs beside its own bytes, roughly: tree nodes of two indexes and its name in each.
+pub const DIRECTORY_ENTRY_BYTES: usize = 320;
+/// One of this many parts of both is the share of what came by one neighbour (R-D6); its farthest go beyond.
+pub const DIRECTORY_SHARES: usize = 4;
+/// Puts per second and burst that one neighbour may send or pass on to us (R-D6); further ones are answered
+/// with "busy". The burst is what a node behind it puts when it joins, three times over.
+pub const DIRECTORY_PUTS: (u32, u32) = (10, 30);
+/// Requests and answers per second and burst that are passed on for one neighbour; further ones are dropped
+/// and asked again. At 1,500 bytes they are less than 1 MB/s.
+pub const DIRECTORY_RELAYED: (u32, u32) = (500, 1_000);
+/// Digests per second and burst of one neighbour; each costs a pass over the records in its ranges.
+pub const DIRECTORY_DIGESTS: (u32, u32) = (1, 5);
+/// Lists, wants and copies per second and burst of one neighbour; further ones are dropped until the next
+/// digest.
+pub const DIRECTORY_SYNCS: (u32, u32) = (50, 100);
+/// Signatures checked per second and burst (R-D6), a hundredth of a core; puts are refused when half of the
+/// burst is used up, the rest is for answers and copies.
+pub const DIRECTORY_CHECKS: (u32, u32) = (200, 200);
+/// Neighbours whose rates are remembered; those that were silent longest are forgotten beyond.
+pub const DIRECTORY_RATES_MAX: usize = 2 * LINKS_MAX;
+/// Look-ups under way at once; further ones find nothing.
+pub const DIRECTORY_QUERIES_MAX: usize = 1_024;
+/// Who may wait for one look-up; further ones find nothing.
+pub const DIRECTORY_WAITERS_MAX: usize = 4_096;
+/// Records under way to their places at once, own ones apart; others wait until the next round.
+pub const DIRECTORY_ERRANDS_MAX: usize = 64;
+/// Copies that wait to be sent to neighbours; further ones wait until the next digest.
+pub const DIRECTORY_PUSHES_MAX: usize = 8_192;
+/// Messages that wait for their links; further ones are dropped and asked again.
+pub const DIRECTORY_OUTBOX_MAX: usize = 1_024;
+/// Names of which the highest number seen is remembered (R-D5); the one asked for longest ago goes.
+pub const DIRECTORY_FLOORS_MAX: usize = 16_384;
+/// Records found that are remembered; the one that ends first goes.
+pub const DIRECTORY_CACHE_MAX: usize = 1_024;
+/// How long they are.
+pub const DIRECTORY_CACHE_LIFE: Duration = Duration::from_secs(20);
+/// Life of a record (R-D3).
+pub const DIRECTORY_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
+/// Pause between refreshes by the publisher (R-D3); up to a tenth is taken off by chance.
+pub const DIRECTORY_REFRESH: Duration = Duration::from_secs(600);
+/// Least pause between two records of one publisher (R-D3).
+pub const DIRECTORY_MOVE: Duration = Duration::from_secs(5);
+/// Pause between digests (R-D3); up to a tenth is taken off by chance.
+pub const DIRECTORY_DIGEST: Duration = Duration::from_secs(30);
+/// Pause between a change of arcs or neighbours and the digest about it: changes come in rows.
+pub const DIRECTORY_SETTLE: Duration = Duration::from_secs(1);
+/// Pause between messages that carry copies or lists.
+pub const DIRECTORY_PACE: Duration = Duration::from_millis(50);
+/// A record that is another's is brought there when nobody has confirmed it for this long: three digests.
+pub const DIRECTORY_UNCONFIRMED: Duration = Duration::from_secs(95);
+/// A request without an answer for this long goes again, by the links of the tree.
+pub const DIRECTORY_PATIENCE: Duration = Duration::from_secs(1);
+/// A look-up ends after this long with what there is.
+pub const DIRECTORY_LOOKUP: Duration = Duration::from_secs(3);
+/// Longest pause between tries to put a record.
+pub const DIRECTORY_RETRY_MAX: Duration = Duration::from_secs(16);
+/// How long a token is taken at least; at most twice as long (R-D7).
+pub const DIRECTORY_TOKEN: Duration = Duration::from_secs(60);
+/// How far in the future a record's number may lie (R-D2).
+pub const DIRECTORY_AHEAD: Duration = Duration::from_secs(600);
+/// How far in the future a record's end may lie (R-D2).
+pub const DIRECTORY_EXPIRY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Nodes that a root names to take its place, in order.
 pub const TREE_DEPUTIES_MAX: usize = 3;
 /// Pause between two signs of life of the root. It bounds how long a node without a closer neighbour waits
