@@ -590,8 +590,6 @@ impl Link {
         (out, plain_max, number): (&mut Vec<u8>, usize, LinkNumber),
         now: Time,
     ) -> Result<(), LinkEnd> {
-        let relayed = route.to_location != Location::Neighbour;
-        entry.session.set_relayed(relayed);
         if !entry.session.wants_to_send(now) {
             return Ok(());
         }
