@@ -100,6 +100,11 @@ impl Core {
         };
         let before = entry.carrier.as_ref().map(|carrier| carrier.link);
         let after = carrier.as_ref().map(|carrier| carrier.link);
+        let direct = Location::Neighbour;
+        let relayed = carrier
+            .as_ref()
+            .map(|carrier| carrier.route.to_location != direct);
+        entry.session.set_relayed(relayed.unwrap_or(false));
         entry.carrier = carrier;
         entry.aim = entry.session.destination().cloned();
         if before != after {
