@@ -14,7 +14,7 @@ use crate::cloak::compass::Compass;
 use crate::cloak::directory::genuine::Genuine;
 use crate::limits::{
     DIRECTORY_BYTES_MAX, DIRECTORY_ENTRY_BYTES, DIRECTORY_LIFE, DIRECTORY_PATIENCE,
-    DIRECTORY_RECORDS_MAX, DIRECTORY_SETTLE, DIRECTORY_SHARES, DIRECTORY_UNCONFIRMED,
+    DIRECTORY_RECORDS_MAX, DIRECTORY_SHARES, DIRECTORY_UNCONFIRMED,
 };
 use crate::name::Name;
 use crate::time::{Calendar, Time};
@@ -237,7 +237,7 @@ impl Store {
         }
     }
 
-    /// Arcs have changed. What is no longer this node's is to be brought to its place soon.
+    /// Arcs have changed. What is no longer this node's is to be brought to its place at once.
     pub(super) fn rerank(&mut self, compass: &dyn Compass, now: Time) {
         for share in self.shares.values_mut() {
             share.order.clear();
@@ -254,7 +254,7 @@ impl Store {
                 _ => Rank::Elsewhere,
             };
             if entry.rank == Rank::Own && rank != Rank::Own {
-                entry.check_at = entry.check_at.min(now + DIRECTORY_SETTLE * 2);
+                entry.check_at = entry.check_at.min(now);
             } else if rank == Rank::Own || rank < entry.rank {
                 entry.check_at = now + DIRECTORY_UNCONFIRMED;
             }
@@ -283,6 +283,17 @@ impl Store {
         if let Some(entry) = self.entries.get_mut(&place) {
             entry.check_at = now + DIRECTORY_UNCONFIRMED;
             entry.handed = true;
+        }
+    }
+
+    /// There is a record with this number elsewhere: what is lower goes.
+    pub(super) fn outdated(&mut self, place: Place, seq: u64) {
+        if self
+            .entries
+            .get(&place)
+            .is_some_and(|entry| entry.seq < seq)
+        {
+            self.remove(place);
         }
     }
 

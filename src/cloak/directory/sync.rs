@@ -46,8 +46,8 @@ pub(super) struct Sync {
     listing: Option<Listing>,
     pushes: BTreeSet<(Name, Place)>,
     pace_at: Time,
-    /// Arcs have changed since the last digest.
-    changed: bool,
+    /// When to see what is whose after a change of arcs.
+    rank_at: Time,
 }
 
 impl Sync {
@@ -59,23 +59,24 @@ impl Sync {
             listing: None,
             pushes: BTreeSet::new(),
             pace_at: now,
-            changed: false,
+            rank_at: Time::NEVER,
         }
     }
 
     pub(super) fn next(&self) -> Time {
-        if self.pushes.is_empty() && self.listing.is_none() {
-            self.digest_at
+        let pace = if self.pushes.is_empty() && self.listing.is_none() {
+            Time::NEVER
         } else {
-            self.digest_at.min(self.pace_at)
-        }
+            self.pace_at
+        };
+        self.digest_at.min(self.rank_at).min(pace)
     }
 
-    /// Something has changed: the digest goes soon. Changes come in rows, and each could cost a pass over
-    /// the whole store.
+    /// Something has changed: it is seen to soon.
     pub(super) fn hurry(&mut self, now: Time) {
-        self.changed = true;
-        self.digest_at = self.digest_at.min(now + DIRECTORY_SETTLE);
+        let (rank, digest) = DIRECTORY_SETTLE;
+        self.rank_at = self.rank_at.min(now + rank);
+        self.digest_at = self.digest_at.min(now + digest);
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -124,12 +125,13 @@ fn compares(compass: &dyn Compass, neighbour: Name, key: u64) -> bool {
 
 impl Directory {
     pub(super) fn run_sync(&mut self, context: Context<'_>) {
+        if self.sync.rank_at <= context.now {
+            self.sync.rank_at = Time::NEVER;
+            self.store.rerank(context.compass, context.now);
+        }
         if self.sync.digest_at <= context.now {
             self.sync.digest_at = context.now + jittered(&mut self.random);
             self.store.expire(context.calendar);
-            if std::mem::take(&mut self.sync.changed) {
-                self.store.rerank(context.compass, context.now);
-            }
             self.send_digest(context);
         }
         if self.store.next_check() <= context.now {
