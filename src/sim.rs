@@ -12,6 +12,7 @@ mod application;
 mod hop;
 mod journal;
 mod nodes;
+mod relay;
 mod sessions;
 mod setting;
 #[cfg(test)]
@@ -20,5 +21,6 @@ mod watch;
 mod wire;
 
 pub use nodes::run as run_nodes;
+pub use relay::run as run_relay;
 pub use sessions::{outage, run as run_sessions};
 pub use setting::{Failure, Report};

@@ -82,12 +82,16 @@ impl Handle {
         }
     }
 
-    /// Ends links and sessions of nodes that may not link any more. Pinned peers may, and the embedded
+    /// Ends links of nodes that may not link, with the sessions on them. Pinned peers may, and the embedded
     /// node.
     async fn expel(&self) {
-        let Some(view) = Self::view(&self.own).await else {
-            return;
-        };
+        if let Some(view) = Self::view(&self.own).await {
+            self.expel_of(view.links.iter().map(|link| link.peer)).await;
+        }
+    }
+
+    /// The same among these names.
+    async fn expel_of(&self, names: impl Iterator<Item = Name>) {
         let config = self.routing.config();
         let pinned: BTreeSet<Name> = config
             .link
@@ -95,10 +99,7 @@ impl Handle {
             .iter()
             .filter_map(|peer| peer.name)
             .collect();
-        let links = view.links.iter().map(|link| link.peer);
-        let sessions = view.sessions.iter().map(|session| session.peer);
-        let gone: BTreeSet<Name> = links
-            .chain(sessions)
+        let gone: BTreeSet<Name> = names
             .filter(|name| !self.own.joiner.allows(name) && !pinned.contains(name))
             .filter(|name| self.routing.embedded() != Some(*name))
             .collect();
@@ -189,6 +190,10 @@ impl Service for Handle {
         let embedded_name = self.routing.embedded();
         let has_key = new.network.key_file.is_some();
         let policy = Policy::of(&new, has_key, embedded_name);
+        // Sessions through relays need no right to link; only who loses it has to go.
+        let sessions = Self::view(&self.own).await.map(|view| view.sessions);
+        let peers = sessions.into_iter().flatten().map(|session| session.peer);
+        let allowed: Vec<Name> = peers.filter(|peer| self.own.joiner.allows(peer)).collect();
         self.own
             .forwarder
             .replace_acl(new.forwarder.clone().unwrap_or_default());
@@ -202,6 +207,7 @@ impl Service for Handle {
         }
         self.routing.replace(Arc::new(new));
         Self::enforce(&self.own).await;
+        self.expel_of(allowed.into_iter()).await;
         self.expel().await;
         Ok("grants, services, routes, aliases, groups and allow".to_owned())
     }
