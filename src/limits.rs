@@ -268,6 +268,8 @@ pub const DIRECTORY_SETTLE: (Duration, Duration) =
 pub const DIRECTORY_PACE: Duration = Duration::from_millis(50);
 /// A record that is another's is brought there when nobody has confirmed it for this long: three digests.
 pub const DIRECTORY_UNCONFIRMED: Duration = Duration::from_secs(95);
+/// The same when its keeper may have changed: time for a digest about it.
+pub const DIRECTORY_DOUBT: Duration = Duration::from_secs(4);
 /// A request without an answer for this long goes again, by the links of the tree.
 pub const DIRECTORY_PATIENCE: Duration = Duration::from_secs(1);
 /// A look-up ends after this long with what there is.

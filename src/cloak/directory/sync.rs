@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::cloak::compass::{Compass, Span, Toward, WATERMARK_START, Way};
 use crate::cloak::directory::errand::Why;
 use crate::cloak::directory::genuine::{Genuine, sub_key};
-use crate::cloak::directory::store::{Place, Rank, listed, tag};
+use crate::cloak::directory::store::{Place, Rank, Standing, listed, tag};
 use crate::cloak::directory::{Context, Directory, Misbehaviour};
 use crate::limits::{
     DIRECTORY_DIGEST, DIRECTORY_PACE, DIRECTORY_PUSHES_MAX, DIRECTORY_SETTLE, DIRECTORY_UNCONFIRMED,
@@ -167,6 +167,15 @@ impl Directory {
         let first = digest.ranges.first().map_or(0, |(first, _)| *first);
         if !compares(context.compass, from, first) {
             return;
+        }
+        // What lies between belongs to nodes below the sender, which have another father.
+        for pair in digest.ranges.windows(2) {
+            if let [(_, before), (after, _)] = pair
+                && context.compass.father() != Some(from)
+            {
+                let hole = (before.saturating_add(1), after.saturating_sub(1));
+                self.store.doubt_between(hole, context.now);
+            }
         }
         if self.store.digest(&digest.ranges, context.calendar) != digest.hash {
             self.send(from, &Message::Differs(digest.hash));
@@ -325,7 +334,7 @@ impl Directory {
                 return Err(Misbehaviour::Forged);
             };
             let place = (sub_key(name, *index), *name);
-            let rank = Rank::of(context.compass, place.0);
+            let rank = Standing::of(context.compass, place.0).rank;
             if rank == Rank::Elsewhere && context.compass.father() != Some(from) {
                 continue;
             }
@@ -342,6 +351,9 @@ impl Directory {
             let genuine = genuine.map_err(|_| Misbehaviour::Forged)?;
             if genuine.is_timely(context.calendar).is_ok() {
                 self.keep(&genuine, *index, from, context);
+                if rank == Rank::Own && context.compass.father() != Some(from) {
+                    self.copy_up(place, context);
+                }
             }
         }
         Ok(())

@@ -107,7 +107,7 @@ impl World {
         self.names.insert(settings.me.name(), node);
         let calendar = Calendar(EPOCH.0 + self.now.since(Time::ZERO).as_secs());
         let overlay = Overlay::new(settings, self.random.fork(), self.now, calendar);
-        self.nodes.insert(node, overlay.unwrap());
+        self.nodes.insert(node, overlay);
         let earlier: Vec<_> = self.nodes.keys().copied().filter(|n| *n != node).collect();
         for _ in 0..3.min(earlier.len()) {
             let pick = self.random.below(earlier.len() as u64);
