@@ -187,9 +187,11 @@ fn summary(overlay: &OverlayStatus) -> String {
     if let Some(directory) = &overlay.directory {
         let _ = writeln!(
             text,
-            "  directory: {}, {}",
+            "  directory: {}, {}; passed on {}, refused {}",
             count(directory.records, "record", "records"),
-            size(directory.bytes)
+            size(directory.bytes),
+            directory.relayed,
+            directory.limited
         );
     }
     text
@@ -283,6 +285,7 @@ mod tests {
             directory: Some(DirectoryStatus {
                 records: 5,
                 bytes: 1024,
+                ..DirectoryStatus::default()
             }),
             ..OverlayStatus::default()
         };

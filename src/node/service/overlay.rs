@@ -57,9 +57,13 @@ impl Handle {
                 over_rate: view.relay.over_rate,
                 waiting: view.waiting as u64,
             },
-            directory: view.directory.map(|directory| DirectoryStatus {
-                records: directory.records as u64,
-                bytes: directory.bytes as u64,
+            directory: Some(DirectoryStatus {
+                records: view.directory.records as u64,
+                bytes: view.directory.bytes as u64,
+                seq: view.directory.seq,
+                lookups: view.directory.lookups as u64,
+                relayed: view.directory.relayed,
+                limited: view.directory.limited,
             }),
         }
     }
@@ -130,13 +134,15 @@ impl Handle {
     }
 
     pub(super) async fn looked_up(&self, node: &str) -> Result<FoundStatus, Unanswered> {
-        let found = self.found(self.node(node)?).await?;
+        let name = self.node(node)?;
+        let found = self.found(name).await?;
         let terms = found.certificate.certificate().terms;
         Ok(FoundStatus {
-            name: found.name.to_string(),
-            alias: self.alias(found.name),
+            name: name.to_string(),
+            alias: self.alias(name),
             places: places(&found.locations),
             endpoints: found.endpoints,
+            seq: found.seq,
             serial: terms.serial,
             not_before: terms.not_before.0,
             not_after: terms.not_after.0,
