@@ -41,7 +41,7 @@ use thiserror::Error;
 use crate::cloak::geometry::{Geometry, Steps};
 use crate::cloak::tree::children::Children;
 use crate::cloak::tree::join::Asked;
-use crate::cloak::tree::neighbour::{Aliases, Neighbour};
+use crate::cloak::tree::neighbour::{Aliases, Neighbour, leads};
 use crate::cloak::tree::proof::Proofs;
 use crate::cloak::tree::root::Office;
 use crate::cloak::tree::state::{Feasible, Own};
@@ -133,6 +133,8 @@ pub struct Tree {
     started: (Time, Calendar),
     own: Own,
     office: Option<Office>,
+    /// Above so many steps of the own path the way up is broken.
+    cut: Option<u8>,
     /// What loops are avoided by, in this tree and the one before.
     feasible: [Option<Feasible>; 2],
     former: Aliases,
@@ -144,6 +146,8 @@ pub struct Tree {
     unsaid: bool,
     say_from: Time,
     told_weight: (u64, Time),
+    /// How often this node went to another tree of late, and when last.
+    merged: (u32, Time),
     refresh_at: Time,
     /// When something in the tables is too old next.
     expire_at: Time,
@@ -176,6 +180,7 @@ impl Tree {
             started: (now, calendar),
             own,
             office: Some(office),
+            cut: None,
             feasible: [None, None],
             former: Aliases::default(),
             children: Children::default(),
@@ -185,6 +190,7 @@ impl Tree {
             unsaid: false,
             say_from: now,
             told_weight: (1, now),
+            merged: (0, now),
             refresh_at: now,
             expire_at: Time::NEVER,
             look_at: Time::NEVER,
@@ -252,9 +258,10 @@ impl Tree {
         self.own.charter.term
     }
 
-    /// Own place in a tree; none in others than the present one.
-    pub fn place_in(&self, tree: u64) -> Option<&Steps> {
-        (tree == self.own.charter.tree).then_some(&self.own.path)
+    /// Own place in a tree, on the way to `path`; none in another tree, and while the way up is broken.
+    pub fn place_toward(&self, tree: u64, path: &Steps) -> Option<&Steps> {
+        let leads = tree == self.own.charter.tree && leads(&self.own.path, self.cut, path);
+        leads.then_some(&*self.own.path)
     }
 
     /// Places of the neighbours that help on the way to `path` in a tree, former ones included.

@@ -25,7 +25,10 @@ pub(super) struct Seek {
 impl Core {
     /// Looks a peer up that no link leads to; at most one look-up at a time, and not too often.
     pub(super) fn seek(&mut self, peer: Name, now: Time) {
-        if self.neighbours.preferred(peer.tag()).is_some() || !self.room_for_peer(&peer) {
+        if self.neighbours.preferred(peer.tag()).is_some() {
+            return self.seek_done(peer);
+        }
+        if !self.room_for_peer(&peer) {
             return;
         }
         let seek = &mut self.peers.entry(peer).or_default().seek;
