@@ -91,6 +91,9 @@ impl Core {
         self.reroute_all(Some(peer), now);
         if self.is_reachable(peer) {
             self.peer_reachable(peer, None, now);
+        } else {
+            // It hangs elsewhere by now: the next look-up asks for a newer record.
+            self.overlay.forget(peer);
         }
     }
 
