@@ -36,6 +36,8 @@ pub const SHORTCUT_PAUSE_MAX: Duration = Duration::from_secs(600);
 pub const NOTICES_PAUSE: Duration = Duration::from_millis(20);
 /// See [`NOTICES_PAUSE`].
 pub const NOTICES_BURST: u32 = 64;
+/// How long a neighbour over which the way to a peer was broken is taken only if no other is closer.
+pub const AVOID: Duration = Duration::from_secs(5);
 /// Pause between look-ups of one peer, first and longest.
 pub const SEEK_PAUSE: Duration = Duration::from_millis(500);
 /// See [`SEEK_PAUSE`].
