@@ -361,7 +361,7 @@ pub const TREE_ROOTS_PER_SECOND: (u32, u32) = (1, 30);
 pub const TREE_MERGE_HOLD: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(600));
 /// Time after which one change of tree is forgotten.
-pub const TREE_MERGE_CALM: Duration = Duration::from_secs(60);
+pub const TREE_MERGE_CALM: Duration = Duration::from_secs(600);
 /// Checked statements that are remembered, and how many more per neighbour; the oldest goes and is checked
 /// again if need be.
 pub const TREE_CHECKED_MAX: (usize, usize) = (16, 4);
