@@ -7,7 +7,7 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use muses::cloak::neighbours::Link;
-use muses::core::{Cloak, ChannelKey, Core, Deliver, Event, Joined, Settings};
+use muses::core::{ChannelKey, Cloak, Core, Deliver, Event, Joined, Settings};
 use muses::limits::{ACK_DELAY, ACK_EVERY, PACKET_PLAIN_MAX};
 use muses::name::Identity;
 use muses::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
