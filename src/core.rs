@@ -27,7 +27,8 @@ mod view;
 pub use event::{ChannelKey, Event, LinkEnd, Ticket};
 pub use gate::GateStats;
 pub use links::Joined;
-pub use view::{ChannelView, LinkView, SessionState, SessionView};
+pub use view::overlay::{NeighbourView, OverlayView, Role};
+pub use view::{ChannelView, LinkView, SessionState, SessionView, Way};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -124,6 +125,8 @@ struct Entry {
     carrier: Option<Carrier>,
     /// The place of the peer for which that was found.
     aim: Option<Location>,
+    /// Links that the last packet took which came for it, as its relays tell.
+    hops: Option<u8>,
 }
 
 impl Entry {

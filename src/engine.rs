@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, LocalSet};
 
 use crate::cloak::neighbours::Link;
 use crate::cloak::overlay::{Found, Traced};
-use crate::core::{ChannelKey, Core, Event, Joined, LinkView, SessionView};
+use crate::core::{ChannelKey, Core, Event, Joined, LinkView, OverlayView, SessionView};
 use crate::engine::connections::Waiting;
 use crate::lcm::local::{LocalConnection, LocalStream};
 use crate::lcm::pump::Moved;
@@ -30,6 +30,7 @@ use crate::net::clock::{Clock, slept};
 use crate::session::ResetCode;
 use crate::srm::resume::Reason;
 use crate::wire::failure::OpenFailure;
+use crate::wire::location::Location;
 use crate::wire::target::Target;
 
 /// How long a node that stops waits for what is under way.
@@ -76,9 +77,9 @@ pub enum Command {
     NetworkChanged,
     /// Look a node up in the directory.
     Lookup(Name, oneshot::Sender<Option<Found>>),
-    /// Ask who is this many nodes further on, the next one zero, on the way to a node. No answer when
-    /// nobody answers.
-    Trace(Name, u8, oneshot::Sender<Traced>),
+    /// Ask who is this many nodes further on, the next one zero, on the way to a node, which may hang at
+    /// these places, too. No answer when nobody answers, and at once when there is no way.
+    Trace(Name, Vec<Location>, u8, oneshot::Sender<Traced>),
     /// Show everything.
     View(oneshot::Sender<View>),
     /// End a session.
@@ -98,6 +99,8 @@ pub struct View {
     pub sessions: Vec<SessionView>,
     /// Every link.
     pub links: Vec<LinkView>,
+    /// The node's part in the overlay.
+    pub overlay: OverlayView,
     /// Local connections in the table.
     pub connections: usize,
 }
@@ -334,10 +337,13 @@ impl Loop {
                 drop(lookups);
                 self.shell.with(|core, now| core.look_up(name, now));
             }
-            Command::Trace(name, left, reply) => {
+            Command::Trace(name, places, left, reply) => {
                 let mut traces = self.traces.borrow_mut();
                 traces.retain(|_, reply| !reply.is_closed());
-                if let Some(id) = self.shell.with(|core, now| core.trace(name, left, now)) {
+                let asked = self
+                    .shell
+                    .with(|core, now| core.trace(name, &places, left, now));
+                if let Some(id) = asked {
                     traces.insert(id, reply);
                 }
             }
@@ -346,6 +352,7 @@ impl Loop {
                 let view = self.shell.with(|core, now| View {
                     sessions: core.session_views(now),
                     links: core.link_views(now),
+                    overlay: core.overlay_view(now),
                     connections,
                 });
                 // The asker may have gone away.

@@ -36,10 +36,20 @@ pub const SHORTCUT_PAUSE_MAX: Duration = Duration::from_secs(600);
 pub const NOTICES_PAUSE: Duration = Duration::from_millis(20);
 /// See [`NOTICES_PAUSE`].
 pub const NOTICES_BURST: u32 = 64;
+/// How long a neighbour over which the way to a peer was broken is taken only if no other is closer.
+pub const AVOID: Duration = Duration::from_secs(5);
 /// Pause between look-ups of one peer, first and longest.
 pub const SEEK_PAUSE: Duration = Duration::from_millis(500);
 /// See [`SEEK_PAUSE`].
 pub const SEEK_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How long `muses lookup` waits for the directory, which gives up by itself before.
+pub const LOOKUP_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a step of `muses trace` waits for its answer.
+pub const TRACE_PATIENCE: Duration = Duration::from_secs(2);
+/// Questions of one step of a trace.
+pub const TRACE_TRIES: u32 = 2;
+/// Steps in a row without an answer after which a trace ends.
+pub const TRACE_SILENT_MAX: u32 = 3;
 /// Hops that a packet may still make when it leaves its sender (R-O1).
 pub const HOPS_MAX: u8 = 64;
 

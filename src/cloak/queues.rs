@@ -8,8 +8,6 @@
 //! Nothing here has a bound: [`Relay`](crate::cloak::relay::Relay) keeps them, over all neighbours.
 
 mod rounds;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 

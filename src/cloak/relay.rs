@@ -178,7 +178,8 @@ impl Relay {
         turn
     }
 
-    /// This node's own sessions have sent `bytes` to `egress` in their turn; none if there was nothing.
+    /// This node's own sessions have sent `bytes` to `egress` in their turn. None if the one that was asked had
+    /// nothing: the turn is the next one's.
     pub fn own_sent(&mut self, egress: Tag, bytes: usize) {
         if let Some(link) = self.links.get_mut(&egress) {
             link.own_sent(bytes);

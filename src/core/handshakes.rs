@@ -413,6 +413,7 @@ impl Core {
             ingress: None,
             carrier: None,
             aim: None,
+            hops: None,
         };
         self.sessions.insert(number, entry);
         self.peers.entry(peer).or_default().sessions.push(number);

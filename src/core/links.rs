@@ -8,7 +8,7 @@ use crate::core::event::{ChannelKey, Event, LinkEnd};
 use crate::core::overlay::Onward;
 use crate::core::paths::Carrier;
 use crate::core::{Core, Deliver, Entry};
-use crate::limits::{FRAME_HEAD_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_UNPROVED_MAX};
+use crate::limits::{FRAME_HEAD_MAX, HOPS_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_UNPROVED_MAX};
 use crate::link::frames::{FrameOpener, FrameSealer, OpenFrame};
 use crate::link::handshake::EARLY_MAX;
 use crate::link::liveness::{Due, Liveness};
@@ -318,7 +318,7 @@ impl Core {
                             marked: route.marked,
                             path: number,
                         };
-                        self.packet(packet, to, now);
+                        self.packet(packet, route.hops, to, now);
                     }
                     Onward::By(link, route) => {
                         let body = frame.body.to_vec();
@@ -332,7 +332,7 @@ impl Core {
         Ok(used)
     }
 
-    fn packet(&mut self, packet: Arrived<'_>, to: &mut impl Deliver, now: Time) {
+    fn packet(&mut self, packet: Arrived<'_>, left: u8, to: &mut impl Deliver, now: Time) {
         let index = Header::decode(&mut Reader::new(packet.header)).map(|header| header.index);
         let Some(session) = index
             .ok()
@@ -342,6 +342,8 @@ impl Core {
             return;
         };
         if let Some(entry) = self.sessions.get_mut(&session) {
+            // Nobody counts on the link between neighbours.
+            entry.hops = Some(HOPS_MAX.saturating_sub(left).max(1));
             entry
                 .session
                 .handle_packet(packet, now, &mut Into { session, to });

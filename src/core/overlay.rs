@@ -152,8 +152,10 @@ impl Core {
         self.settle_overlay(now);
     }
 
-    /// Looks a node up in the directory, for somebody who wants to know. The answer is an event.
+    /// Looks a node up in the directory, for somebody who wants to know its newest record. The answer is an
+    /// event.
     pub fn look_up(&mut self, name: Name, now: Time) {
+        self.overlay.forget(name);
         let query = self.overlay.lookup(name, now);
         self.lookups.insert(query, name);
         self.settle_overlay(now);
@@ -161,17 +163,19 @@ impl Core {
     }
 
     /// Asks who is `left` nodes further on, the next one zero, on the way to a peer; gives the number of
-    /// the answer's event. None when it is not known where the peer hangs.
-    pub fn trace(&mut self, peer: Name, left: u8, now: Time) -> Option<u64> {
-        let known = self.peers.get(&peer)?;
-        let told = known.sessions.iter().rev().filter_map(|number| {
-            let session = &self.sessions.get(number)?.session;
-            session.destination()
-        });
-        let places = told.chain(&known.places);
-        let place = places
+    /// the answer's event. The peer is sought where it said itself to hang, else at these places. None when
+    /// no neighbour is closer to any of them.
+    pub fn trace(&mut self, peer: Name, places: &[Location], left: u8, now: Time) -> Option<u64> {
+        let known = self.peers.get(&peer);
+        let sessions = known
             .into_iter()
-            .find(|place| **place != Location::Neighbour)?
+            .flat_map(|known| known.sessions.iter().rev());
+        let told = sessions.filter_map(|number| self.sessions.get(number)?.session.destination());
+        let recorded = known.into_iter().flat_map(|known| &known.places);
+        let place = told
+            .chain(recorded)
+            .chain(places)
+            .find(|place| self.routed(peer.tag(), place, None).is_some())?
             .clone();
         let id = self.random.number();
         self.overlay.trace(peer.tag(), &place, (left, id), now);

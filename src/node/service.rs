@@ -1,15 +1,18 @@
 //! What control and signals may ask of a running node.
 
+mod overlay;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::acl::Acl;
 use crate::config::Config;
-use crate::control::service::{Kill, Service};
+use crate::control::overlay::{FoundStatus, HopStatus};
+use crate::control::service::{Kill, Service, Unanswered};
 use crate::control::status::{ChannelStatus, LinkStatus, MemoryStatus, SessionStatus, Status};
 use crate::core::{ChannelKey, ChannelView, LinkView, SessionState, SessionView};
 use crate::engine::{Command, View};
@@ -19,6 +22,7 @@ use crate::name::Name;
 use crate::net::clock::Clock;
 use crate::node::part::{PartControl, Policy};
 use crate::node::routing::Routing;
+use crate::node::service::overlay::{fractional_millis, health};
 use crate::peering::report::Missing;
 use crate::proxy::Router;
 use crate::session::{Phase, ResetCode};
@@ -134,8 +138,8 @@ impl Handle {
 impl Service for Handle {
     async fn status(&self) -> Status {
         let view = Self::view(&self.own).await;
-        let (sessions, links) = view
-            .map(|view| (view.sessions, view.links))
+        let (sessions, links, overlay) = view
+            .map(|view| (view.sessions, view.links, Some(view.overlay)))
             .unwrap_or_default();
         let missing = self
             .own
@@ -160,6 +164,7 @@ impl Service for Handle {
                 limit: self.own.budget.limit(),
             },
             listeners: self.listeners.clone(),
+            overlay: overlay.map(|overlay| self.overlay(overlay)),
         }
     }
 
@@ -219,6 +224,14 @@ impl Service for Handle {
     async fn open(&self, connection: LocalConnection) -> bool {
         self.own.inlets.connections.send(connection).await.is_ok()
     }
+
+    async fn lookup(&self, node: &str) -> Result<FoundStatus, Unanswered> {
+        self.looked_up(node).await
+    }
+
+    async fn trace(&self, node: &str, hops: mpsc::Sender<HopStatus>) -> Result<bool, Unanswered> {
+        self.traced(node, hops).await
+    }
 }
 
 impl Handle {
@@ -240,6 +253,7 @@ impl Handle {
             SessionState::Suspended => "suspended",
         };
         SessionStatus {
+            way: self.way(&view),
             id: view.number,
             peer: view.peer.to_string(),
             alias: self.alias(view.peer),
@@ -255,7 +269,7 @@ impl Handle {
                 .map(|channel| shown(view.number, channel))
                 .collect(),
             suite: view.suite.label().to_owned(),
-            rtt_ms: view.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+            rtt_ms: view.rtt.map(fractional_millis),
         }
     }
 
@@ -270,6 +284,9 @@ impl Handle {
             last_answer_ms: Some(millis(view.last_answer)),
             error: None,
             error_age_s: None,
+            health: Some(health(view.doubtful)),
+            rtt_ms: view.rtt.map(fractional_millis),
+            shortcut: view.shortcut,
         }
     }
 
@@ -288,6 +305,9 @@ impl Handle {
             last_answer_ms: None,
             error,
             error_age_s: age.map(|age| age.as_secs_f64()),
+            health: None,
+            rtt_ms: None,
+            shortcut: false,
         }
     }
 }

@@ -165,7 +165,6 @@ impl Window {
             stamp: news.stamp.delivered,
             lost: lost.map(|stamp| stamp.delivered),
             carries: self.carries(),
-            waited: rtt.saturating_sub(self.rtt.get(Duration::min).unwrap_or(rtt)),
         };
         self.congestion.told(told, self.delivered, packet as u64);
     }

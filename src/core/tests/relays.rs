@@ -295,3 +295,69 @@ fn a_request_for_a_node_that_is_nowhere_waits_and_fails() {
     let failed = |event: &Event| matches!(event, Event::Unassigned(_, OpenFailure::NoPath));
     assert!(mesh.nodes[0].events.iter().any(failed));
 }
+
+#[test]
+fn a_view_tells_the_tree_the_ways_and_what_was_carried() {
+    use crate::core::{Role, Way};
+    let mut mesh = Mesh::new(4, &[(0, 1), (1, 2), (2, 3)]);
+    let (near, far) = mesh.open(0, 3);
+    mesh.transfer((0, near), (3, far), |_, _| {});
+    let views: Vec<_> = (0..4)
+        .map(|node| mesh.nodes[node].core.overlay_view(mesh.now))
+        .collect();
+    let root = views.iter().position(|view| view.parent.is_none()).unwrap();
+    for (node, view) in views.iter().enumerate() {
+        assert_eq!(view.root, Some(mesh.name(root)));
+        assert_eq!(
+            view.place.as_ref(),
+            Some(&mesh.nodes[node].core.own_location())
+        );
+        for neighbour in &view.neighbours {
+            let other = (0..4).find(|other| mesh.name(*other) == neighbour.name);
+            let other = &views[other.unwrap()];
+            assert_eq!(neighbour.place, other.place, "{node}");
+            let is = |role| neighbour.role == role;
+            assert_eq!(is(Role::Parent), view.parent == Some(neighbour.name));
+            assert_eq!(is(Role::Child), other.parent == Some(mesh.name(node)));
+            assert!(!neighbour.doubtful && neighbour.links == 1);
+            assert!(neighbour.last_answer < Duration::from_secs(15));
+        }
+        let children = views.iter().filter(|v| v.parent == Some(mesh.name(node)));
+        assert_eq!(view.children, children.count());
+    }
+    assert_eq!(views[1].neighbours.len(), 2);
+    assert!(views[1].relay.frames > 100 && views[0].relay.frames == 0);
+    let session = &mesh.nodes[0].core.session_views(mesh.now)[0];
+    assert_eq!(session.way, Some(Way::By(mesh.name(1))));
+    assert_eq!(session.hops, Some(3));
+    assert_eq!(session.place, views[3].place);
+
+    mesh.link(0, 3, true);
+    mesh.transfer((0, near), (3, far), |_, _| {});
+    let session = &mesh.nodes[0].core.session_views(mesh.now)[0];
+    assert_eq!((session.way, session.hops), (Some(Way::Direct), Some(1)));
+    let view = mesh.nodes[0].core.overlay_view(mesh.now);
+    let far = view.neighbours.iter().find(|n| n.name == mesh.name(3));
+    assert_eq!(far.map(|n| n.role), Some(Role::Shortcut));
+}
+
+#[test]
+fn a_trace_is_answered_by_each_node_on_the_way_and_by_the_end() {
+    let mut mesh = Mesh::new(4, &[(0, 1), (1, 2), (2, 3)]);
+    let (peer, place) = (mesh.name(3), mesh.nodes[3].core.own_location());
+    let nowhere = mesh.nodes[0].core.trace(peer, &[], 0, mesh.now);
+    assert_eq!(nowhere, None, "it is not known where it hangs");
+    for left in 0..5 {
+        let core = &mut mesh.nodes[0].core;
+        let places = [Location::Neighbour, place.clone()];
+        let id = core.trace(peer, &places, left, mesh.now).unwrap();
+        mesh.run(RTT * 8);
+        let traced = mesh.nodes[0].events.iter().find_map(|event| match event {
+            Event::Traced(traced) if traced.id == id => Some(traced.clone()),
+            _ => None,
+        });
+        let (traced, node) = (traced.unwrap(), usize::from(left + 1).min(3));
+        assert_eq!(traced.name, mesh.name(node));
+        assert_eq!(traced.place, mesh.nodes[node].core.own_location());
+    }
+}
