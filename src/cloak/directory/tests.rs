@@ -1,4 +1,5 @@
 mod hostile;
+mod vector;
 mod world;
 
 use std::time::Duration;

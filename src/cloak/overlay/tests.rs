@@ -15,9 +15,12 @@ const SECOND: Duration = Duration::from_secs(1);
 const DELAY: Duration = Duration::from_millis(10);
 const EPOCH: Calendar = Calendar(1_800_000_000);
 
+/// What was signed, with the key in front, and whether it was right.
+type Checked = (Vec<u8>, bool);
+
 /// Remembers what it checked, for all nodes of a world.
 #[derive(Debug, Default)]
-struct Memo(Mutex<BTreeMap<[u8; 64], (Vec<u8>, bool)>>);
+struct Memo(Mutex<BTreeMap<[u8; 64], Checked>>);
 
 impl Verify for Memo {
     fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
