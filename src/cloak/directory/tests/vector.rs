@@ -9,7 +9,7 @@ use crate::cloak::directory::tests::world::EPOCH;
 use crate::cloak::tree::Strict;
 use crate::name::Identity;
 use crate::name::certificate::{Certificate, StaticKey, Terms};
-use crate::wire::directory::{Answer, Digest, Listed, Outcome, Section, TOKEN_LEN};
+use crate::wire::directory::{Answer, Digest, HASH_LEN, Listed, Outcome, Section, TOKEN_LEN};
 
 const VECTOR: &str = include_str!("../../../../tests/vectors/directory.txt");
 
@@ -37,6 +37,29 @@ fn records() -> (Genuine, Genuine) {
     let there = Genuine::sign(&identity, &overlay, seq, expiry, Some(&said));
     let gone = Genuine::sign(&identity, &overlay, seq + 1, expiry, None);
     (there, gone)
+}
+
+/// Digest, its hash and list of a node that has one record.
+fn compared(there: &Genuine) -> (Message<'static>, [u8; HASH_LEN], Message<'static>) {
+    let key = sub_key(there.name().as_bytes(), 1);
+    let mut store = Store::new();
+    let standing = Standing::of(&Everything, key);
+    let at = (Time::ZERO, EPOCH);
+    store.put(there, (key, 1), standing, there.name(), at);
+    let ranges = vec![(0, u64::MAX)];
+    let hash = store.digest(&ranges, EPOCH);
+    let listed = Listed {
+        key,
+        tag: there.name().tag(),
+        seq: there.seq(),
+    };
+    let section = Section {
+        first: 0,
+        last: u64::MAX,
+        entries: vec![listed],
+    };
+    let digest = Message::Digest(Digest { ranges, hash });
+    (digest, hash, Message::List(vec![section]))
 }
 
 fn lines() -> Vec<(&'static str, Vec<u8>)> {
@@ -83,22 +106,8 @@ fn lines() -> Vec<(&'static str, Vec<u8>)> {
         record: there.bytes(),
     });
     let key = sub_key(&name, 1);
-    let mut store = Store::new();
-    let standing = Standing::of(&Everything, key);
-    let at = (Time::ZERO, EPOCH);
-    store.put(&there, (key, 1), standing, there.name(), at);
-    let ranges = vec![(0, u64::MAX)];
-    let hash = store.digest(&ranges, EPOCH);
-    let listed = Listed {
-        key,
-        tag: there.name().tag(),
-        seq: there.seq(),
-    };
-    let section = Section {
-        first: 0,
-        last: u64::MAX,
-        entries: vec![listed],
-    };
+    let tag = there.name().tag();
+    let (digest, hash, list) = compared(&there);
     let encoded = |message: Message<'_>| {
         let mut out = Vec::new();
         message.encode(&mut out);
@@ -111,10 +120,10 @@ fn lines() -> Vec<(&'static str, Vec<u8>)> {
         ("get", encoded(request(Ask::Get))),
         ("put", encoded(request(put))),
         ("answer", encoded(answer)),
-        ("digest", encoded(Message::Digest(Digest { ranges, hash }))),
+        ("digest", encoded(digest)),
         ("differs", encoded(Message::Differs(hash))),
-        ("list", encoded(Message::List(vec![section]))),
-        ("want", encoded(Message::Want(vec![(key, listed.tag)]))),
+        ("list", encoded(list)),
+        ("want", encoded(Message::Want(vec![(key, tag)]))),
         ("copies", encoded(Message::Copies(vec![(1, gone.bytes())]))),
     ]
 }
