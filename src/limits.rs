@@ -267,9 +267,11 @@ pub const DIRECTORY_CACHE_LIFE: Duration = Duration::from_secs(20);
 pub const DIRECTORY_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
 /// Pause between refreshes by the publisher (R-D3); up to a tenth is taken off by chance.
 pub const DIRECTORY_REFRESH: Duration = Duration::from_secs(600);
-/// Least pause between two records of one publisher. R-D3 asks for 5 s; an end that moves twice in a row, as when a
-/// root dies, could not be found for as long.
-pub const DIRECTORY_MOVE: Duration = Duration::from_secs(1);
+/// Least pause between two records of one publisher in the mean (R-D3).
+pub const DIRECTORY_MOVE: Duration = Duration::from_secs(5);
+/// Records of one publisher that may follow each other at once: an end that moves twice in a row, as when a root
+/// dies, could not be found for as long otherwise.
+pub const DIRECTORY_MOVES: u32 = 3;
 /// Pause between digests (R-D3); up to a tenth is taken off by chance.
 pub const DIRECTORY_DIGEST: Duration = Duration::from_secs(30);
 /// Pause between a change of arcs and the hand-over of records that are another's now, and between the change
