@@ -274,13 +274,14 @@ impl Core {
                 break;
             };
             used += frame.consumed;
+            let (doubted, peer) = (link.life.is_doubted(), link.peer);
             link.life.heard(now);
-            let link = if link.proved {
-                link
-            } else {
+            if !link.proved {
                 self.link_proved(number, now);
-                self.links.get_mut(&number).ok_or(LinkEnd::Unknown)?
-            };
+            } else if doubted {
+                self.reroute_all(Some(peer), now);
+            }
+            let link = self.links.get_mut(&number).ok_or(LinkEnd::Unknown)?;
             match frame.head {
                 Head::Ping(id) => {
                     link.send(Message::Pong(id));
@@ -496,7 +497,7 @@ impl Core {
 
     /// Pings and ends what is due.
     pub(super) fn poll_links(&mut self, now: Time) {
-        let mut dead = Vec::new();
+        let (mut dead, mut doubtful) = (Vec::new(), Vec::new());
         let ties = self.overlay_ties();
         for (number, link) in &mut self.links {
             let busy = link.riders.iter().any(|session| {
@@ -510,13 +511,19 @@ impl Core {
             link.life.set_in_use(in_use);
             match link.life.poll(now) {
                 Some(Due::Ping(id)) => link.send(Message::Ping(id)),
-                Some(Due::Doubt) => self.events.push_back(Event::LinkDoubtful(*number)),
+                Some(Due::Doubt) => {
+                    self.events.push_back(Event::LinkDoubtful(*number));
+                    doubtful.push(link.peer);
+                }
                 Some(Due::Dead) => dead.push(*number),
                 None => {}
             }
             if !link.outbox.is_empty() {
                 self.hot.insert(*number);
             }
+        }
+        for peer in doubtful {
+            self.reroute_all(Some(peer), now);
         }
         for number in dead {
             self.events.push_back(Event::LinkDead(number));

@@ -81,15 +81,27 @@ impl Core {
     fn carrier_of(&self, session: u32) -> Option<Carrier> {
         let session = &self.sessions.get(&session)?.session;
         let peer = session.peer();
-        if let Some(link) = self.neighbours.preferred(peer.tag()) {
-            let route = Route::neighbour(self.name().tag(), peer.tag());
-            return Some(Carrier { link, route });
+        let direct = self.neighbours.preferred(peer.tag());
+        let doubted = |link: &LinkNumber| {
+            let link = self.links.get(link);
+            link.is_some_and(|link| link.life.is_doubted())
+        };
+        let by = |link| Carrier {
+            link,
+            route: Route::neighbour(self.name().tag(), peer.tag()),
+        };
+        if let Some(link) = direct.filter(|link| !doubted(link)) {
+            return Some(by(link));
         }
         let known = self.peers.get(&peer);
-        let avoid = known.and_then(Peer::avoided);
+        let avoid = match direct {
+            Some(_) => Some(peer.tag()),
+            None => known.and_then(Peer::avoided),
+        };
         let told = session.destination().into_iter();
         let mut places = told.chain(known.into_iter().flat_map(|known| &known.places));
-        places.find_map(|place| self.routed(peer.tag(), place, avoid))
+        let around = places.find_map(|place| self.routed(peer.tag(), place, avoid));
+        around.or_else(|| direct.map(by))
     }
 
     /// Finds the way of a session anew; the link that carried it has gone when `lost` says why.
