@@ -1,0 +1,52 @@
+//! Small overlays: they settle, everything arrives, and a seed repeats.
+
+use super::*;
+
+fn plan(nodes: usize, graph: Graph, degree: u32, seed: u64) -> Plan {
+    Plan {
+        nodes,
+        links: 3,
+        degree,
+        graph,
+        metric: Metric::Tree,
+        churn: None,
+        seed,
+    }
+}
+
+#[test]
+fn small_overlays_settle_and_deliver_everything() {
+    for (graph, degree, nodes) in [
+        (Graph::Random, 16, 150),
+        (Graph::Preferential, 16, 150),
+        (Graph::Random, 4, 80),
+        (Graph::Preferential, 4, 80),
+    ] {
+        for metric in [Metric::Tree, Metric::Hyperbolic] {
+            let plan = Plan {
+                metric,
+                ..plan(nodes, graph, degree, 1)
+            };
+            let figures = run(&plan);
+            assert_eq!(figures.homeless, 0, "{plan:?}");
+            assert_eq!(figures.misbehaviour, 0, "{plan:?}");
+            assert_eq!(figures.delivery.made, 600, "{plan:?}");
+            assert_eq!(figures.delivery.good, 600, "{plan:?}");
+        }
+    }
+}
+
+#[test]
+fn a_seed_repeats_and_another_one_differs() {
+    let churn = Churn {
+        percent: 400.0,
+        detect: Duration::from_secs(1),
+    };
+    let plan = Plan {
+        churn: Some(churn),
+        ..plan(60, Graph::Random, 8, 1)
+    };
+    let figures = run(&plan);
+    assert_eq!(run(&plan), figures);
+    assert_ne!(run(&Plan { seed: 2, ..plan }), figures);
+}
