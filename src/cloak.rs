@@ -6,6 +6,8 @@
 pub mod forward;
 pub mod geometry;
 pub mod neighbours;
+pub mod overlay;
 pub mod poincare;
+pub mod tree;
 
 mod fixed;

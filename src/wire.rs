@@ -12,3 +12,4 @@ pub mod location;
 pub mod packet;
 pub mod tag;
 pub mod target;
+pub mod tree;
