@@ -12,6 +12,7 @@ mod pump;
 mod run;
 mod setup;
 mod show;
+pub mod simulate;
 mod telemetry;
 
 use std::{
@@ -60,6 +61,7 @@ fn perform(args: Args) -> Result<Exit, Failure> {
         Command::Connect { host, port } => connect::connect(config, &host, port),
         Command::Status { json } => print(&show::status(config, json)?),
         Command::Kill { what } => print(&show::kill(config, what)?),
+        Command::Sim(options) => simulate::simulate(&options),
     }
 }
 

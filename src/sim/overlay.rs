@@ -52,12 +52,29 @@ pub struct Churn {
     pub percent: f64,
     /// Until neighbours notice that a node is gone.
     pub detect: Duration,
+    /// How long it goes on.
+    pub span: Duration,
+    /// Packets in that time.
+    pub packets: u32,
+    /// Roots that die on purpose afterwards, one every 30 s: their traffic is measured apart.
+    pub roots: u32,
 }
 
-/// Time under churn that is measured.
-const CHURN_SPAN: Duration = Duration::from_secs(600);
-/// Packets in that time, about.
-const CHURN_PACKETS: u32 = 60_000;
+impl Churn {
+    /// Ten minutes of it, with 60,000 packets, and then five roots.
+    pub const fn new(percent: f64, detect: Duration) -> Self {
+        Self {
+            percent,
+            detect,
+            span: Duration::from_secs(600),
+            packets: 60_000,
+            roots: 5,
+        }
+    }
+}
+
+/// Time between the deaths of roots that die on purpose.
+const ROOT_EVERY: Duration = Duration::from_secs(30);
 
 /// Plays a plan.
 pub fn run(plan: &Plan) -> Figures {
@@ -65,30 +82,33 @@ pub fn run(plan: &Plan) -> Figures {
     let mut figures = world.grow();
     world.measure(&mut figures);
     if let Some(churn) = plan.churn {
-        let replaced = plan_deaths(plan.nodes, churn.percent);
-        let rates = Rates {
-            death_every: CHURN_SPAN.div_f64(replaced.max(1e-9)),
-            send_every: CHURN_SPAN / CHURN_PACKETS,
-            detect: churn.detect,
-            span: CHURN_SPAN,
-            root_deaths: 0,
-        };
-        let mut measured = world.churn(&rates);
-        let apart = world.churn(&Rates {
-            root_deaths: 5,
-            span: ROOT_SPAN,
-            ..rates
-        });
-        measured.near_root_death.join(apart.near_root_death);
-        figures.churn = Some(measured);
+        figures.churn = Some(world.suffer(&churn));
     }
     figures.misbehaviour = world.misbehaviour;
     figures
 }
 
-/// Time in which roots die on purpose.
-const ROOT_SPAN: Duration = Duration::from_secs(150);
-
-fn plan_deaths(nodes: usize, percent: f64) -> f64 {
-    figures::float(figures::count(nodes)) * percent / 100.0
+impl World {
+    /// Churn, and then roots that die.
+    fn suffer(&mut self, churn: &Churn) -> ChurnFigures {
+        let nodes = figures::float(figures::count(self.plan.nodes));
+        let seconds = 600.0 * 100.0 / (nodes * churn.percent).max(1e-6);
+        let rates = Rates {
+            death_every: Duration::from_secs_f64(seconds),
+            send_every: churn.span / churn.packets.max(1),
+            detect: churn.detect,
+            span: churn.span,
+            root_deaths: 0,
+        };
+        let mut figures = self.churn(&rates);
+        let apart = self.churn(&Rates {
+            root_deaths: churn.roots,
+            span: ROOT_EVERY * churn.roots,
+            ..rates
+        });
+        figures.near_root_death.join(apart.near_root_death);
+        figures.root_deaths += apart.root_deaths;
+        figures.deaths += apart.deaths;
+        figures
+    }
 }

@@ -118,7 +118,7 @@ pub struct Figures {
     /// Nodes without a place when all was quiet; zero if the overlay settled.
     pub homeless: u64,
     /// Joiners that none of the nodes that they dialled first gave a place.
-    pub refused: u64,
+    pub refused: f64,
     /// Links that an honest node closed because of what an honest neighbour said: a bug.
     pub misbehaviour: u64,
     /// Bytes of overlay messages, link frames included, per node and minute in quiet.

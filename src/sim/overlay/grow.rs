@@ -39,7 +39,7 @@ impl World {
         let settled = self.now;
         self.run(self.now + SETTLE);
         Figures {
-            refused: self.refused,
+            refused: float(self.refused),
             settled_after: settled.since(Time::ZERO).as_secs_f64(),
             ..Figures::default()
         }

@@ -39,8 +39,10 @@ fn small_overlays_settle_and_deliver_everything() {
 #[test]
 fn a_seed_repeats_and_another_one_differs() {
     let churn = Churn {
-        percent: 400.0,
-        detect: Duration::from_secs(1),
+        span: Duration::from_secs(60),
+        packets: 300,
+        roots: 1,
+        ..Churn::new(400.0, Duration::from_secs(1))
     };
     let plan = Plan {
         churn: Some(churn),
