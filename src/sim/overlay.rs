@@ -4,12 +4,13 @@
 //! bytes that links would carry. Links take 5 to 40 ms one way, the same for each message of a link, and lose nothing
 //! while both ends live. A node dies without a word, and its neighbours notice after a given time. One seed is one run.
 //!
-//! First the overlay grows, each joiner as soon as the one before it has its place; then it stands still and is measured;
+//! First the overlay grows, one joiner every 20 ms; then it stands still and is measured;
 //! then, if asked for, nodes are replaced while packets are sent.
 
 mod figures;
 mod graph;
 mod grow;
+mod healing;
 mod node;
 mod queue;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::sim::overlay::world::World;
 
 pub use figures::{ChurnFigures, DirectoryFigures, Figures, Mean, Tries};
 pub use graph::Graph;
+pub use healing::{Healing, heal};
 
 /// What is played.
 #[derive(Clone, Copy, Debug, PartialEq)]

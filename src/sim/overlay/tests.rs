@@ -52,3 +52,21 @@ fn a_seed_repeats_and_another_one_differs() {
     assert_eq!(run(&plan), figures);
     assert_ne!(run(&Plan { seed: 2, ..plan }), figures);
 }
+
+#[test]
+fn any_single_failure_heals_in_time() {
+    let plan = plan(40, Graph::Random, 4, 1);
+    let detect = Duration::from_secs(1);
+    for victim in 0..plan.nodes {
+        let healing = heal(&plan, victim, detect, Duration::from_secs(8));
+        let within = if healing.was_root {
+            Duration::from_secs(5)
+        } else {
+            Duration::from_secs(3) + healing.diameters
+        };
+        assert!(
+            healing.after.is_some_and(|after| after <= within),
+            "{healing:?}"
+        );
+    }
+}

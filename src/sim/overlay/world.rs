@@ -73,6 +73,9 @@ pub(super) struct World {
 }
 
 impl World {
+    /// One way over the slowest link.
+    pub(super) const SLOWEST: Duration = Duration::from_millis(LATENCY_MS.1);
+
     /// A world without nodes.
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
