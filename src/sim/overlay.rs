@@ -11,6 +11,8 @@ mod figures;
 mod graph;
 mod grow;
 mod healing;
+mod hostile;
+mod memory;
 mod node;
 mod queue;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use crate::sim::overlay::world::World;
 pub use figures::{ChurnFigures, DirectoryFigures, Figures, Mean, Tries};
 pub use graph::Graph;
 pub use healing::{Healing, heal};
+pub use hostile::{Harm, Malice, attack};
 
 /// What is played.
 #[derive(Clone, Copy, Debug, PartialEq)]

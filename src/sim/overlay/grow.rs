@@ -7,6 +7,7 @@ use crate::sim::overlay::figures::{Figures, Tries, count, float, ratio};
 use crate::sim::overlay::graph::{distances, pairs};
 use crate::sim::overlay::world::World;
 use crate::time::Time;
+use crate::wire::tag::Tag;
 
 /// Pause between two joiners; most have their place after some 200 ms.
 const JOIN_EVERY: Duration = Duration::from_millis(20);
@@ -18,6 +19,12 @@ const SETTLE: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_secs(60);
 /// Pairs of nodes between which packets are sent.
 const PAIRS: usize = 600;
+
+/// A packet that did not arrive.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    first: Option<Tag>,
+}
 
 impl World {
     /// Lets all nodes of the plan join, and waits until nothing moves.
@@ -90,12 +97,19 @@ impl World {
 
     /// Links that a packet crosses from one node to another as things stand; none if it does not arrive.
     pub(super) fn walk(&self, from: usize, to: usize) -> Option<u32> {
-        let mut route = self.route(from, to)?;
+        self.walk_without(from, to, None).ok()
+    }
+
+    fn walk_without(&self, from: usize, to: usize, mut avoid: Option<Tag>) -> Result<u32, Lost> {
+        let mut lost = Lost { first: None };
+        let mut route = self.route(from, to).ok_or(lost)?;
         let (mut at, mut ingress) = (from, None);
         for hops in 0.. {
-            let node = self.nodes.get(at)?;
-            match node.overlay.as_ref()?.decide(&route, ingress, None) {
-                Verdict::Here => return Some(hops),
+            let node = self.nodes.get(at).filter(|node| !node.swallows(&route));
+            let node = node.ok_or(lost)?;
+            let overlay = node.overlay.as_ref().ok_or(lost)?;
+            match overlay.decide(&route, ingress, avoid.take()) {
+                Verdict::Here => return Ok(hops),
                 Verdict::Next {
                     neighbour,
                     watermark,
@@ -103,22 +117,27 @@ impl World {
                 } => {
                     (route.watermark, route.hops) = (watermark, hops);
                     ingress = Some(node.name.tag());
-                    at = self.number(neighbour)?;
-                    if !node.links.get(&at)?.up {
-                        return None;
+                    lost.first = lost.first.or(Some(neighbour));
+                    at = self.number(neighbour).ok_or(lost)?;
+                    if !node.links.get(&at).is_some_and(|wire| wire.up) {
+                        return Err(lost);
                     }
                 }
-                Verdict::Broken(_) | Verdict::Drop => return None,
+                Verdict::Broken(_) | Verdict::Drop => return Err(lost),
             }
         }
-        None
+        Err(lost)
     }
 
-    /// How many of these pairs can send to each other as things stand.
+    /// How many of these pairs can send to each other as things stand, with a second try that avoids the first
+    /// hop of the first one.
     pub(super) fn reached(&self, pairs: &[(usize, usize)]) -> Tries {
         let mut tries = Tries::default();
         for (from, to) in pairs {
-            tries.add(self.walk(*from, *to).is_some());
+            let arrived = self
+                .walk_without(*from, *to, None)
+                .or_else(|lost| self.walk_without(*from, *to, lost.first));
+            tries.add(arrived.is_ok());
         }
         tries
     }

@@ -9,7 +9,10 @@ use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
 use crate::name::{Identity, Name};
 use crate::random::Random;
 use crate::sim::overlay::Plan;
+use crate::sim::overlay::hostile::{Malice, Mind};
+use crate::sim::overlay::memory::Memory;
 use crate::time::{Calendar, Time};
+use crate::wire::link::Route;
 use crate::wire::location::Location;
 
 /// Calendar time at the start of a run.
@@ -43,11 +46,14 @@ pub(super) struct Node {
     pub(super) was_placed: bool,
     /// Those whom it dialled first had no place for it.
     pub(super) refused: bool,
+    pub(super) me: Arc<LocalParty>,
+    /// None while it is honest.
+    pub(super) mind: Option<Mind>,
 }
 
 impl Node {
     /// A node without links; its identity comes out of `random`.
-    pub(super) fn new(plan: &Plan, now: Time, random: &mut Random) -> Self {
+    pub(super) fn new(plan: &Plan, verifier: Arc<Memory>, now: Time, random: &mut Random) -> Self {
         let identity = Identity::from_seed(&random.bytes());
         let terms = Terms {
             not_before: Calendar(0),
@@ -56,11 +62,12 @@ impl Node {
         };
         let key = StaticKey::generate(random);
         let me = LocalParty::new(identity, key, terms, random.bytes(), OverlayId::of("sim"));
-        let name = me.name();
+        let (name, me) = (me.name(), Arc::new(me));
         let settings = Settings {
             degree: plan.degree,
             metric: plan.metric,
-            ..Settings::new(Arc::new(me))
+            verifier,
+            ..Settings::new(Arc::clone(&me))
         };
         let calendar = Calendar(START.0 + now.since(Time::ZERO).as_secs());
         Self {
@@ -73,6 +80,8 @@ impl Node {
             dialled: now,
             was_placed: false,
             refused: false,
+            me,
+            mind: None,
         }
     }
 
@@ -102,6 +111,13 @@ impl Node {
             let tree = overlay.tree();
             tree.parent().is_none() && tree.children().next().is_some()
         })
+    }
+
+    /// It is hostile, and this packet is not for it.
+    pub(super) fn swallows(&self, route: &Route) -> bool {
+        let mind = self.mind.as_ref();
+        mind.is_some_and(|mind| mind.malice == Malice::Swallow)
+            && ![route.to, route.from].contains(&self.name.tag())
     }
 
     /// It lives, and has no place beside others.

@@ -70,3 +70,16 @@ fn any_single_failure_heals_in_time() {
         );
     }
 }
+
+#[test]
+fn a_hostile_node_harms_no_more_than_what_hangs_below_it() {
+    let plan = plan(100, Graph::Random, 8, 1);
+    for malice in Malice::ALL {
+        let harm = attack(&plan, malice);
+        eprintln!("{malice:?}: {harm:?}");
+        assert!(harm.below > 5, "{malice:?}: {harm:?}");
+        assert_eq!(harm.innocent, 0, "{malice:?}: {harm:?}");
+        assert_eq!(harm.outside_late.share(), Some(1.0), "{malice:?}: {harm:?}");
+        assert!(harm.outside.share() > Some(0.99), "{malice:?}: {harm:?}");
+    }
+}

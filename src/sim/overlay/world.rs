@@ -1,6 +1,7 @@
 //! Nodes, the links between them, and what goes over these, in virtual time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cloak::forward::Verdict;
@@ -9,6 +10,8 @@ use crate::name::Name;
 use crate::random::Random;
 use crate::sim::overlay::Plan;
 use crate::sim::overlay::graph::{Graph, pick};
+use crate::sim::overlay::hostile::BOUT;
+use crate::sim::overlay::memory::Memory;
 use crate::sim::overlay::node::{Node, Wire};
 use crate::sim::overlay::queue::Queue;
 use crate::sim::overlay::traffic::{self, Packet, Traffic};
@@ -46,6 +49,8 @@ pub(super) enum Event {
     Dial(usize),
     /// A packet comes to a node.
     Packet(Box<Packet>),
+    /// A hostile node does its worst.
+    Bout(usize),
     /// See [`Traffic`].
     Traffic(Traffic),
 }
@@ -68,7 +73,11 @@ pub(super) struct World {
     /// Bytes on all links.
     pub(super) sent: u64,
     pub(super) refused: u64,
+    /// Links that were closed because of what an honest neighbour said.
     pub(super) misbehaviour: u64,
+    /// The same for hostile ones.
+    pub(super) closed: u64,
+    verifier: Arc<Memory>,
     pub(super) traffic: traffic::State,
 }
 
@@ -92,6 +101,8 @@ impl World {
             sent: 0,
             refused: 0,
             misbehaviour: 0,
+            closed: 0,
+            verifier: Arc::default(),
             traffic: Default::default(),
         }
     }
@@ -99,7 +110,12 @@ impl World {
     /// Lets a new node dial as many nodes as the plan says.
     pub(super) fn join(&mut self, graph: Graph) -> usize {
         let chosen = graph.choose(&self.live, &self.ends, self.plan.links, &mut self.random);
-        let node = Node::new(&self.plan, self.now, &mut self.random);
+        let node = Node::new(
+            &self.plan,
+            Arc::<Memory>::clone(&self.verifier),
+            self.now,
+            &mut self.random,
+        );
         let number = self.add(node);
         for peer in chosen {
             self.connect(number, peer);
@@ -189,6 +205,7 @@ impl World {
             Event::Down { node, peer, link } => self.down(node, peer, link),
             Event::Dial(number) => self.dial(number),
             Event::Packet(packet) => self.packet(*packet),
+            Event::Bout(number) => self.bout(number),
             Event::Traffic(traffic) => self.traffic(traffic),
         }
         true
@@ -207,6 +224,9 @@ impl World {
         let (Some(name), now) = (self.name(from), self.now) else {
             return;
         };
+        if let Some(mind) = self.nodes.get_mut(to).and_then(|node| node.mind.as_mut()) {
+            mind.hear(bytes);
+        }
         let handled = self
             .overlay(to)
             .map(|overlay| overlay.handle(name, bytes, now));
@@ -218,7 +238,11 @@ impl World {
 
     /// The link over which a neighbour broke a rule is closed; the other end sees that at once.
     fn misbehaved(&mut self, node: usize, peer: usize, link: u64, what: &Misbehaviour) {
-        self.misbehaviour += 1;
+        if self.nodes.get(peer).is_some_and(|peer| peer.mind.is_some()) {
+            self.closed += 1;
+        } else {
+            self.misbehaviour += 1;
+        }
         tracing::debug!(node, peer, ?what, now = ?self.now, "link closed");
         let latency = self.wire(node, peer, link).map(|wire| wire.latency);
         let far = Event::Down {
@@ -341,22 +365,12 @@ impl World {
                 }
             }
         }
+        let mut said = Vec::new();
         while let Some((to, bytes)) = overlay.poll_message() {
-            let wire = self
-                .names
-                .get(&to)
-                .and_then(|to| Some((*to, node.links.get(to)?)));
-            let Some((to, wire)) = wire.filter(|(_, wire)| wire.up) else {
-                continue;
-            };
-            self.sent += u64::try_from(bytes.len() + FRAME_BYTES).unwrap_or(u64::MAX);
-            let message = Event::Message {
-                from: number,
-                to,
-                link: wire.link,
-                bytes,
-            };
-            self.queue.push(now + wire.latency, message);
+            match &mut node.mind {
+                Some(mind) => said.extend(mind.say(bytes).into_iter().map(|bytes| (to, bytes))),
+                None => said.push((to, bytes)),
+            }
         }
         // A timer of a real node is no finer; and a node that is always due must not stop time.
         let due = overlay.poll_timeout().max(now + Duration::from_millis(1));
@@ -364,9 +378,46 @@ impl World {
             node.timer = due;
             self.queue.push(due, Event::Timer(number));
         }
+        for (to, bytes) in said {
+            if let Some(to) = self.names.get(&to).copied() {
+                self.say(number, to, bytes);
+            }
+        }
         for peer in wanted {
             self.link_wanted(number, peer);
         }
+    }
+
+    fn say(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
+        let wire = self.nodes.get(from).and_then(|node| node.links.get(&to));
+        if let Some(Wire { link, latency, .. }) = wire.copied().filter(|wire| wire.up) {
+            self.sent += u64::try_from(bytes.len() + FRAME_BYTES).unwrap_or(u64::MAX);
+            let message = Event::Message {
+                from,
+                to,
+                link,
+                bytes,
+            };
+            self.queue.push(self.now + latency, message);
+        }
+    }
+
+    fn bout(&mut self, number: usize) {
+        let Some(node) = self.nodes.get_mut(number) else {
+            return;
+        };
+        let Some(mind) = &mut node.mind else {
+            return;
+        };
+        let peers: Vec<usize> = node.links.keys().copied().collect();
+        let said: Vec<_> = peers
+            .into_iter()
+            .flat_map(|peer| mind.bout().into_iter().map(move |bytes| (peer, bytes)))
+            .collect();
+        for (peer, bytes) in said {
+            self.say(number, peer, bytes);
+        }
+        self.queue.push(self.now + BOUT, Event::Bout(number));
     }
 
     /// The overlay would like a link to a node of which it knows where it is.
@@ -397,7 +448,11 @@ impl World {
         let Some(node) = self.nodes.get(at) else {
             return;
         };
-        let Some(overlay) = &node.overlay else {
+        let Some(overlay) = node
+            .overlay
+            .as_ref()
+            .filter(|_| !node.swallows(&packet.route))
+        else {
             return;
         };
         match overlay.decide(&packet.route, from.map(|name| name.tag()), packet.avoid) {
