@@ -171,3 +171,72 @@ pub const LINK_READ: usize = 256 << 10;
 pub const PUMP_TURN: usize = 128 << 10;
 /// Commands that wait for the core thread; senders wait beyond.
 pub const COMMANDS_MAX: usize = 4_096;
+
+/// Nodes that a root names to take its place, in order.
+pub const TREE_DEPUTIES_MAX: usize = 3;
+/// Pause between two signs of life of the root. It bounds how long a node without a closer neighbour waits
+/// until it may hang itself elsewhere without a loop.
+pub const TREE_PULSE: Duration = Duration::from_secs(1);
+/// Without a sign of life for this long a node asks its neighbours for newer ones.
+pub const TREE_ASK_AFTER: Duration = Duration::from_millis(1_300);
+/// Without a sign of life for this long a node leaves its parent for a neighbour that has newer ones.
+pub const TREE_LEAVE_AFTER: Duration = Duration::from_millis(1_700);
+/// Without a sign of life for this long the first deputy that lost its link to the root takes its place;
+/// each further one waits for [`TREE_DEPUTY_NEXT`] more.
+pub const TREE_DEPUTY_AFTER: Duration = Duration::from_millis(2_400);
+/// See [`TREE_DEPUTY_AFTER`].
+pub const TREE_DEPUTY_NEXT: Duration = Duration::from_millis(700);
+/// A deputy whose link to the root still stands waits for this much longer.
+pub const TREE_DEPUTY_LINKED: Duration = Duration::from_secs(2);
+/// Without a sign of life for this long a node without a parent founds a tree with what hangs on it.
+pub const TREE_FOUND_AFTER: Duration = Duration::from_millis(3_500);
+/// The same for a child of the root, which waits for the deputies.
+pub const TREE_FOUND_LAST: Duration = Duration::from_secs(6);
+/// Without a sign of life for this long the parent counts as lost.
+pub const TREE_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// How long a former place is kept: neighbours forward to it, and the parent keeps its slot.
+pub const TREE_GRACE: Duration = Duration::from_secs(10);
+/// Former places kept of oneself and of each neighbour; the oldest goes.
+pub const TREE_ALIASES_MAX: usize = 3;
+/// How long a neighbour may take to answer the wish for a slot, and to take up one.
+pub const TREE_ANSWER: Duration = Duration::from_secs(1);
+/// A neighbour that gave no slot is not asked again for this long.
+pub const TREE_REFUSED: Duration = Duration::from_secs(2);
+/// A parent that gave one slot twice is not asked again for this long.
+pub const TREE_AVOIDED: Duration = Duration::from_secs(60);
+/// A node whose parent has not followed to a new root for this long goes there by itself.
+pub const TREE_FOLLOW: Duration = Duration::from_millis(600);
+/// How long pulses go to a neighbour that asked for news.
+pub const TREE_NEWS: Duration = Duration::from_secs(4);
+/// Least pause between two questions for news to one neighbour.
+pub const TREE_QUERY_PAUSE: Duration = Duration::from_millis(900);
+/// Least pause between two rounds of announcements; what changes meanwhile waits.
+pub const TREE_ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
+/// Pause between reminders to all neighbours, by which a lost announcement is noticed.
+pub const TREE_REFRESH: Duration = Duration::from_secs(30);
+/// A neighbour must have been closer to the root by [`TREE_BETTER_STEPS`] for this long before it
+/// becomes the parent without need.
+pub const TREE_BETTER_AFTER: Duration = Duration::from_secs(10);
+/// See [`TREE_BETTER_AFTER`].
+pub const TREE_BETTER_STEPS: usize = 2;
+/// Least pause between two charters of a root.
+pub const TREE_CHARTER_PAUSE: Duration = Duration::from_secs(2);
+/// Least pause between two cuts of a node's keys while shares are off by more than twice.
+pub const TREE_CUT_PAUSE: Duration = Duration::from_secs(5);
+/// Pause after which shares that are off by less are cut anew, if no weight changed for
+/// [`TREE_CUT_QUIET`].
+pub const TREE_CUT_REST: Duration = Duration::from_secs(30);
+/// See [`TREE_CUT_REST`].
+pub const TREE_CUT_QUIET: Duration = Duration::from_secs(8);
+/// Least pause between two reports of a weight to the parent.
+pub const TREE_WEIGHT_PAUSE: Duration = Duration::from_millis(500);
+/// Pause after which a weight that changed by less than an eighth is reported.
+pub const TREE_WEIGHT_REST: Duration = Duration::from_secs(10);
+/// Tree messages per second and burst accepted from one neighbour; more end the link.
+pub const TREE_MESSAGES_PER_SECOND: (u32, u32) = (40, 400);
+/// Checked statements that are remembered, and how many more per neighbour; the oldest goes and is checked
+/// again if need be.
+pub const TREE_CHECKED_MAX: (usize, usize) = (16, 4);
+/// Messages that wait for their owner, per neighbour and in all beside; announcements beyond are dropped and come with
+/// the next reminder.
+pub const TREE_QUEUE_MAX: (usize, usize) = (16, 64);

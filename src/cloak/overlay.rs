@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::cloak::forward::{self, Broken, Own, Verdict};
 use crate::cloak::geometry::{Geometry, Metric};
-use crate::cloak::tree::{self, Tree};
+use crate::cloak::tree::{self, Strict, Tree, Verify};
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
@@ -33,16 +33,22 @@ pub struct Settings {
     pub metric: Metric,
     /// Whether this node carries traffic of others and accepts children.
     pub relay: bool,
+    /// Who may be root of the tree; anyone if empty.
+    pub roots: Vec<Name>,
+    /// Checks signatures.
+    pub verifier: Arc<dyn Verify>,
 }
 
 impl Settings {
     /// The usual settings: degree 16, distances in edges, traffic carried.
-    pub const fn new(me: Arc<LocalParty>) -> Self {
+    pub fn new(me: Arc<LocalParty>) -> Self {
         Self {
             me,
             degree: 16,
             metric: Metric::Tree,
             relay: true,
+            roots: Vec::new(),
+            verifier: Arc::new(Strict),
         }
     }
 }
@@ -52,6 +58,8 @@ impl Settings {
 pub enum Event {
     /// This node's places changed: correspondents and the directory should know.
     Moved,
+    /// Which keys are this node's may have changed, or the ways to keys.
+    Keys,
     /// A link to this node would help the tree; without one it only recovers more slowly.
     WantLink(Name),
 }
@@ -77,6 +85,8 @@ impl Overlay {
         let tree = tree::Settings {
             me: settings.me,
             relay: settings.relay,
+            roots: settings.roots,
+            verifier: settings.verifier,
         };
         let tree = Tree::new(tree, Arc::clone(&geometry), random.fork(), now, calendar);
         Some(Self { me, geometry, tree })
@@ -110,12 +120,13 @@ impl Overlay {
     pub fn poll_event(&mut self) -> Option<Event> {
         self.tree.poll_event().map(|event| match event {
             tree::Event::Moved => Event::Moved,
+            tree::Event::Keys => Event::Keys,
             tree::Event::WantLink(name) => Event::WantLink(name),
         })
     }
 
     /// When [`Self::handle_timeout`] is due.
-    pub fn poll_timeout(&self) -> Time {
+    pub const fn poll_timeout(&self) -> Time {
         self.tree.poll_timeout()
     }
 
@@ -124,9 +135,9 @@ impl Overlay {
         self.tree.handle_timeout(now);
     }
 
-    /// This node's place; none while it has none.
+    /// This node's place; every node has one, if only in a tree of its own.
     pub fn location(&self) -> Option<Location> {
-        self.tree.location()
+        Some(self.tree.location())
     }
 
     /// Own place and live aliases, the place first.

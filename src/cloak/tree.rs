@@ -1,4 +1,36 @@
 //! Upkeep of the overlay's tree: who is whose parent, and where everybody hangs.
+//!
+//! Every node has a place at any time: it hangs on a parent, or it is a root, of a tree of one at first. A place is
+//! proved by a chain of grants from the root down, each signed by a parent for its child; a grant says
+//! nothing of what is above, so when a node moves, all that hangs on it moves with it and nothing is signed again.
+//!
+//! # No loops
+//! The root counts its signs of life, the pulses. A node changes its parent only to one whose newest pulse
+//! is newer than its own, or is the same while it is closer to the root than this node was at any time during
+//! this pulse. So distances never count up to infinity, and a place can never hang on itself. Beside, a chain names
+//! everybody in it, and a node refuses one that names it.
+//!
+//! # The seat
+//! The root's place with the empty path is a seat: the root sits on it and may hang on it, too. When the
+//! root is gone, one of its deputies, who are children of the seat, sits down in it and stays where it hangs: no
+//! address changes.
+//!
+//! # When nothing is left
+//! A node that is cut off founds a tree of its own with all that hangs on it, in which everything keeps
+//! working; as soon as a neighbour of anyone in it knows a larger tree, the two become one again.
+
+mod children;
+mod join;
+mod neighbour;
+mod proof;
+mod range;
+mod rank;
+mod root;
+mod speak;
+mod state;
+#[cfg(test)]
+mod tests;
+mod upkeep;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -6,13 +38,21 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::cloak::geometry::{Geometry, Steps};
+use crate::cloak::tree::children::Children;
+use crate::cloak::tree::join::Asked;
+use crate::cloak::tree::neighbour::{Aliases, Neighbour};
+use crate::cloak::tree::proof::Proofs;
+use crate::cloak::tree::root::Office;
+use crate::cloak::tree::state::{Feasible, Own};
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::time::{Calendar, Time};
-use crate::wire::location::{Location, PATH_MAX};
+use crate::wire::location::Location;
 use crate::wire::tag::Tag;
-use crate::wire::tree::Message;
+
+pub use proof::{Strict, Verify};
+pub use range::Range;
 
 /// What a neighbour did that ends its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -35,6 +75,10 @@ pub struct Settings {
     pub me: Arc<LocalParty>,
     /// Whether it carries traffic of others and accepts children.
     pub relay: bool,
+    /// Who may be root; anyone if empty.
+    pub roots: Vec<Name>,
+    /// Checks signatures.
+    pub verifier: Arc<dyn Verify>,
 }
 
 /// What the tree tells its owner.
@@ -42,56 +86,71 @@ pub struct Settings {
 pub enum Event {
     /// The node's place changed.
     Moved,
+    /// Which keys are this node's may have changed, or the ways to keys.
+    Keys,
     /// A link to this node would help.
     WantLink(Name),
 }
 
-/// A range of the circle Z/2^64, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// First key.
-    pub first: u64,
-    /// Last key, not below the first.
-    pub last: u64,
-}
-
-impl Range {
-    /// The whole circle.
-    pub const ALL: Self = Self {
-        first: 0,
-        last: u64::MAX,
-    };
-
-    /// Whether a key lies in it.
-    pub const fn contains(&self, key: u64) -> bool {
-        self.first <= key && key <= self.last
-    }
-
-    /// How many keys it has.
-    pub const fn length(&self) -> u128 {
-        (self.last - self.first) as u128 + 1
-    }
-}
-
+/// One node's view of the tree, for people.
 #[derive(Clone, Debug)]
-struct Neighbour {
-    rank: u64,
-    place: Option<(u64, u64, Vec<(u32, u32)>)>,
+pub struct View {
+    /// Own place.
+    pub location: Location,
+    /// Former places that still work.
+    pub aliases: Vec<Location>,
+    /// The root's key.
+    pub root: [u8; 32],
+    /// Nodes of the tree: exact at the root, to a power of two elsewhere.
+    pub size: u64,
+    /// The parent; none at the root and while there is none.
+    pub parent: Option<Name>,
+    /// When the last sign of life of the root came.
+    pub pulse_at: Time,
+    /// Neighbours, with their places as far as they are known.
+    pub neighbours: Vec<NeighbourView>,
+}
+
+/// A neighbour in a [`View`].
+#[derive(Clone, Debug)]
+pub struct NeighbourView {
+    /// Its name.
+    pub name: Name,
+    /// Where it hangs.
+    pub location: Option<Location>,
+    /// It is this node's child.
+    pub child: bool,
 }
 
 /// The tree as one node sees it.
 #[derive(Debug)]
 pub struct Tree {
     settings: Settings,
+    me: Name,
     geometry: Arc<Geometry>,
     random: Random,
-    rank: u64,
-    tree: u64,
-    path: Vec<(u32, u32)>,
-    parent: Option<Name>,
-    asked: Option<Name>,
-    children: BTreeMap<Name, (u32, u32)>,
+    started: (Time, Calendar),
+    own: Own,
+    office: Option<Office>,
+    /// What loops are avoided by, in this tree and the one before.
+    feasible: [Option<Feasible>; 2],
+    former: Aliases,
+    children: Children,
     neighbours: BTreeMap<Name, Neighbour>,
+    asked: Option<Asked>,
+    proofs: Proofs,
+    /// What changed and is to be announced, and from when on it may be.
+    unsaid: bool,
+    say_from: Time,
+    told_weight: (u64, Time),
+    refresh_at: Time,
+    /// When something in the tables is too old next.
+    expire_at: Time,
+    /// When to look for a parent again.
+    look_at: Time,
+    /// When to look whether the root lives.
+    watch_at: Time,
+    due: Time,
     messages: VecDeque<(Name, Vec<u8>)>,
     events: VecDeque<Event>,
 }
@@ -102,148 +161,49 @@ impl Tree {
         settings: Settings,
         geometry: Arc<Geometry>,
         mut random: Random,
-        _now: Time,
+        now: Time,
         calendar: Calendar,
     ) -> Self {
-        let tree = random.number();
-        Self {
+        let overlay = settings.me.overlay().0;
+        let proofs = Proofs::new(overlay, Arc::clone(&settings.verifier), random.bytes());
+        let (own, office) = root::alone(&settings, random.number(), now, calendar);
+        let mut tree = Self {
+            me: settings.me.name(),
             settings,
             geometry,
             random,
-            rank: calendar.0,
-            tree,
-            path: Vec::new(),
-            parent: None,
-            asked: None,
-            children: BTreeMap::new(),
+            started: (now, calendar),
+            own,
+            office: Some(office),
+            feasible: [None, None],
+            former: Aliases::default(),
+            children: Children::default(),
             neighbours: BTreeMap::new(),
+            asked: None,
+            proofs,
+            unsaid: false,
+            say_from: now,
+            told_weight: (1, now),
+            refresh_at: now,
+            expire_at: Time::NEVER,
+            look_at: Time::NEVER,
+            watch_at: Time::NEVER,
+            due: Time::NEVER,
             messages: VecDeque::new(),
             events: VecDeque::new(),
-        }
-    }
-
-    /// The first link to a neighbour is up.
-    pub fn neighbour_up(&mut self, name: Name, _now: Time) {
-        let fresh = Neighbour {
-            rank: 0,
-            place: None,
         };
-        self.neighbours.entry(name).or_insert(fresh);
-        self.announce_to(name);
-    }
-
-    /// The last link to a neighbour is gone.
-    pub fn neighbour_down(&mut self, name: Name, _now: Time) {
-        self.neighbours.remove(&name);
-        self.children.remove(&name);
-        if self.asked == Some(name) {
-            self.asked = None;
-        }
-        if self.parent == Some(name) {
-            self.parent = None;
-            self.tree = self.random.number();
-            self.rank = u64::MAX >> 1;
-            self.settle(Vec::new());
-        }
-        self.look();
-    }
-
-    /// A message of a neighbour.
-    pub fn handle(&mut self, from: Name, bytes: &[u8], _now: Time) -> Result<(), Misbehaviour> {
-        let message = Message::decode(bytes).map_err(|_| Misbehaviour::Malformed)?;
-        let Some(neighbour) = self.neighbours.get_mut(&from) else {
-            return Ok(());
-        };
-        match message {
-            Message::Announce { rank, place } => {
-                let Location::Tree { tree, term, path } = place else {
-                    return Err(Misbehaviour::Malformed);
-                };
-                neighbour.rank = rank;
-                neighbour.place = Some((tree, term, path.clone()));
-                if self.parent == Some(from) {
-                    let mut own = path;
-                    own.extend(self.path.last().copied());
-                    (self.tree, self.rank) = (tree, rank);
-                    self.settle(own);
-                } else {
-                    self.look();
-                }
-            }
-            Message::Join => self.give(from),
-            Message::Grant { slot, lease } => {
-                if self.asked.take() == Some(from)
-                    && let Some((tree, _, path)) = neighbour.place.clone()
-                {
-                    let mut own = path;
-                    own.push((slot, lease));
-                    (self.tree, self.rank) = (tree, neighbour.rank);
-                    self.parent = Some(from);
-                    self.settle(own);
-                }
-            }
-            Message::Refuse => self.asked = None,
-        }
-        Ok(())
-    }
-
-    fn give(&mut self, child: Name) {
-        let first = u32::from(!self.path.is_empty());
-        let taken = |slot: u32| self.children.values().any(|(taken, _)| *taken == slot);
-        let slot = (first..self.geometry.degree()).find(|slot| !taken(*slot));
-        let free = self.settings.relay && self.path.len() < PATH_MAX;
-        let Some(slot) = slot.filter(|_| free) else {
-            self.send(child, &Message::Refuse);
-            return;
-        };
-        let lease = u32::try_from(self.random.below(1 << 30)).unwrap_or_default();
-        self.children.insert(child, (slot, lease));
-        self.send(child, &Message::Grant { slot, lease });
-    }
-
-    fn look(&mut self) {
-        if self.asked.is_some() {
-            return;
-        }
-        let better = self.neighbours.iter().filter_map(|(name, neighbour)| {
-            let (tree, _, path) = neighbour.place.as_ref()?;
-            let senior = (neighbour.rank, *tree) < (self.rank, self.tree);
-            senior.then_some((path.len(), *name))
-        });
-        if let Some((_, name)) = better.min() {
-            self.asked = Some(name);
-            self.send(name, &Message::Join);
-        }
-    }
-
-    fn settle(&mut self, path: Vec<(u32, u32)>) {
-        self.path = path;
-        self.events.push_back(Event::Moved);
-        let all: Vec<_> = self.neighbours.keys().copied().collect();
-        for name in all {
-            self.announce_to(name);
-        }
-    }
-
-    fn announce_to(&mut self, name: Name) {
-        let place = Location::Tree {
-            tree: self.tree,
-            term: 1,
-            path: self.path.clone(),
-        };
-        let rank = self.rank;
-        self.send(name, &Message::Announce { rank, place });
-    }
-
-    fn send(&mut self, to: Name, message: &Message) {
-        let mut bytes = Vec::new();
-        message.encode(&mut bytes);
-        self.messages.push_back((to, bytes));
+        tree.refresh_at = now + tree.refresh_pause();
+        tree.reschedule();
+        tree
     }
 
     /// The next message to a neighbour.
     pub fn poll_message(&mut self) -> Option<(Name, Vec<u8>)> {
-        self.messages.pop_front()
+        let next = self.messages.pop_front();
+        if next.is_none() && self.messages.capacity() > 64 {
+            self.messages = VecDeque::new();
+        }
+        next
     }
 
     /// What happened.
@@ -253,41 +213,59 @@ impl Tree {
 
     /// When [`Self::handle_timeout`] is due.
     pub const fn poll_timeout(&self) -> Time {
-        Time::NEVER
+        self.due
     }
 
-    /// Lets time pass.
-    pub const fn handle_timeout(&mut self, _now: Time) {}
-
-    /// This node's place; none while it has none.
-    pub fn location(&self) -> Option<Location> {
-        Some(Location::Tree {
-            tree: self.tree,
-            term: 1,
-            path: self.path.clone(),
-        })
+    /// This node's place.
+    pub fn location(&self) -> Location {
+        self.place(self.own.charter.tree, &self.own.path)
     }
 
-    /// Own place and live aliases, the place first.
+    fn place(&self, tree: u64, path: &Steps) -> Location {
+        Location::Tree {
+            tree,
+            term: self.own.charter.term,
+            path: path.to_vec(),
+        }
+    }
+
+    /// Own place and live aliases, the place first, then the newest.
     pub fn locations(&self) -> Vec<Location> {
-        self.location().into_iter().collect()
+        let former = self.former.iter().rev();
+        let former = former.map(|alias| self.place(alias.tree, &alias.path));
+        [self.location()].into_iter().chain(former).collect()
     }
 
-    /// The overlay's random number.
-    pub const fn tree(&self) -> u64 {
-        self.tree
+    /// The tree's random number.
+    pub fn tree(&self) -> u64 {
+        self.own.charter.tree
     }
 
-    /// Own place in a tree, an alias if need be.
+    /// The root of the tree.
+    pub fn root(&self) -> [u8; 32] {
+        self.own.charter.root
+    }
+
+    /// The root's term.
+    pub fn term(&self) -> u64 {
+        self.own.charter.term
+    }
+
+    /// Own place in a tree; a former one if need be.
     pub fn place_in(&self, tree: u64) -> Option<&Steps> {
-        (tree == self.tree).then_some(self.path.as_slice())
+        if tree == self.own.charter.tree {
+            return Some(&self.own.path);
+        }
+        let mut former = self.former.iter().rev();
+        let alias = former.find(|alias| alias.tree == tree)?;
+        Some(&alias.path)
     }
 
     /// Places of the neighbours in a tree, former ones included.
     pub fn places_in(&self, tree: u64) -> impl Iterator<Item = (Tag, &Steps)> {
-        self.neighbours.iter().filter_map(move |(name, neighbour)| {
-            let (other, _, path) = neighbour.place.as_ref()?;
-            (*other == tree).then_some((name.tag(), path.as_slice()))
+        self.neighbours.iter().flat_map(move |(name, neighbour)| {
+            let places = neighbour.places_in(tree);
+            places.map(|path| (name.tag(), path))
         })
     }
 
@@ -296,36 +274,103 @@ impl Tree {
         self.neighbours.keys().any(|name| name.tag() == tag)
     }
 
-    /// The parent; none at the root.
+    /// The parent; none at the root, and while there is none.
     pub const fn parent(&self) -> Option<Name> {
-        self.parent
+        self.own.parent
     }
 
     /// The children.
     pub fn children(&self) -> impl Iterator<Item = Name> {
-        self.children.keys().copied()
+        self.children.live().map(|(name, _)| *name)
+    }
+
+    /// Nodes that hang on this node, itself included, as far as it was told.
+    pub fn weight(&self) -> u64 {
+        self.children.weight()
     }
 
     /// Whether a key belongs to this node: its whole range holds it, and none of its children's does.
-    pub const fn is_responsible(&self, _key: u64) -> bool {
-        self.parent.is_none()
+    pub fn is_responsible(&self, key: u64) -> bool {
+        let own = self.own.range.filter(|range| range.contains(key));
+        let below = own.map(|range| !self.children.holds(false, range, key));
+        if self.office.is_none() {
+            return below == Some(true);
+        }
+        if self.own.path.is_empty() || own.is_none() {
+            return !self.children.holds(true, Range::ALL, key);
+        }
+        below == Some(true)
     }
 
-    /// Depth and whole range of this node, twice for a root that also hangs below its seat.
+    /// Depth and whole range of this node, twice for a root that also hangs on its seat.
     pub fn ranges(&self) -> impl Iterator<Item = (usize, Range)> {
-        self.parent.is_none().then_some((0, Range::ALL)).into_iter()
+        let seat = self.office.as_ref().map(|_| (0, Range::ALL));
+        let own = self.own.range.map(|range| (self.own.path.len(), range));
+        let own = own.filter(|(depth, _)| *depth > 0);
+        seat.into_iter().chain(own)
     }
 
-    /// Depth and whole range of each neighbour in this node's tree.
+    /// Depth and whole range of each neighbour in this node's tree: those with the present root only.
     pub fn neighbour_ranges(&self) -> impl Iterator<Item = (Name, usize, Range)> {
-        self.neighbours.iter().filter_map(|(name, neighbour)| {
-            let (tree, _, path) = neighbour.place.as_ref()?;
-            (*tree == self.tree && path.is_empty()).then_some((*name, 0, Range::ALL))
+        self.neighbours.iter().flat_map(|(name, neighbour)| {
+            let place = neighbour.place.as_deref();
+            let place = place.filter(|place| place.charter.tree == self.own.charter.tree);
+            let seat = place.filter(|place| place.root).map(|_| (0, Range::ALL));
+            let own = place.and_then(|place| Some((place.path.len(), place.range?)));
+            let own = own.filter(|(depth, _)| *depth > 0);
+            seat.into_iter()
+                .chain(own)
+                .map(|(depth, range)| (*name, depth, range))
         })
+    }
+
+    /// Whether a neighbour keeps nothing for others.
+    pub fn is_leaf(&self, name: &Name) -> bool {
+        let place = self.neighbours.get(name).and_then(|n| n.place.as_deref());
+        place.is_some_and(|place| !place.relay)
+    }
+
+    /// What people may want to know.
+    pub fn view(&self) -> View {
+        let neighbours = self.neighbours.iter().map(|(name, neighbour)| {
+            let place = neighbour.place.as_deref();
+            NeighbourView {
+                name: *name,
+                location: place.map(|place| Location::Tree {
+                    tree: place.charter.tree,
+                    term: place.charter.term,
+                    path: place.path.to_vec(),
+                }),
+                child: self.children.has(name),
+            }
+        });
+        let mut places = self.locations().into_iter();
+        View {
+            location: places.next().unwrap_or(Location::Neighbour),
+            aliases: places.collect(),
+            root: self.own.charter.root,
+            size: match self.office {
+                Some(_) => self.weight(),
+                None => 1_u64
+                    .checked_shl(self.own.charter.class.into())
+                    .unwrap_or(u64::MAX),
+            },
+            parent: self.own.parent,
+            pulse_at: self.own.pulse_at,
+            neighbours: neighbours.collect(),
+        }
     }
 
     /// Bytes of memory that the tree takes.
     pub fn bytes(&self) -> usize {
+        let neighbours = self.neighbours.values().map(|n| 32 + n.bytes());
+        let messages = self.messages.iter().map(|(_, bytes)| 56 + bytes.len());
         size_of::<Self>()
+            + neighbours.sum::<usize>()
+            + messages.sum::<usize>()
+            + self.children.bytes()
+            + self.former.bytes()
+            + self.own.bytes()
+            + self.proofs.bytes()
     }
 }

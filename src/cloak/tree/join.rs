@@ -1,0 +1,404 @@
+//! Finding a parent, and giving slots.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::cloak::tree::children::{Child, State};
+use crate::cloak::tree::neighbour::{Neighbour, Place};
+use crate::cloak::tree::state::Own;
+use crate::cloak::tree::{Misbehaviour, Tree, rank};
+use crate::limits::{
+    TREE_ANSWER, TREE_AVOIDED, TREE_BETTER_AFTER, TREE_BETTER_STEPS, TREE_FOLLOW, TREE_LEAVE_AFTER,
+    TREE_NEWS, TREE_REFUSED,
+};
+use crate::name::Name;
+use crate::time::Time;
+use crate::wire::location::PATH_MAX;
+use crate::wire::tree::{Announce, Grant, Message, Part, Signature};
+
+/// A neighbour that was asked for a slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) name: Name,
+    pub(super) until: Time,
+}
+
+impl Tree {
+    /// Neither root nor child.
+    pub(super) const fn is_lost(&self) -> bool {
+        self.own.parent.is_none() && self.office.is_none()
+    }
+
+    /// Whether this node would go to a neighbour now.
+    fn would_go(&self, name: &Name, neighbour: &Neighbour, now: Time) -> bool {
+        let Some(place) = neighbour.place.as_deref() else {
+            return false;
+        };
+        let open = place.relay && !place.below && place.depth() < PATH_MAX;
+        if !open || self.own.parent == Some(*name) || neighbour.refused_until > now {
+            return false;
+        }
+        let order = rank::compare(&place.charter, &self.own.charter);
+        let charter = &place.charter;
+        let feasible = self.is_feasible(charter.tree, charter.term, place.seq, place.depth());
+        feasible
+            && match order {
+                Ordering::Greater => self.would_merge(neighbour, place, now),
+                Ordering::Equal => self.would_repair(neighbour, place, now),
+                Ordering::Less => false,
+            }
+    }
+
+    /// Whether this node would go to another tree, or another root of the same.
+    fn would_merge(&self, neighbour: &Neighbour, place: &Place, now: Time) -> bool {
+        let alone = self.office.is_some() && self.children.is_empty();
+        if alone || self.is_silent(now) {
+            return true;
+        }
+        let since = |moment: Option<Time>| moment.map(|moment| now.since(moment));
+        if place.charter.tree == self.own.charter.tree {
+            // The parent may follow by itself, and then this node's place stays.
+            let waited = since(neighbour.senior_since);
+            return self.own.parent.is_none() || waited.is_some_and(|time| time >= TREE_FOLLOW);
+        }
+        // A tree that lives; not what is left of one.
+        since(neighbour.fresh).is_some_and(|time| time < TREE_NEWS)
+    }
+
+    /// Whether this node would go elsewhere below the same root.
+    fn would_repair(&self, neighbour: &Neighbour, place: &Place, now: Time) -> bool {
+        if self.office.is_some() {
+            return false;
+        }
+        if self.own.parent.is_none() || (self.is_silent(now) && place.seq > self.own.pulse.seq) {
+            return true;
+        }
+        let better = neighbour.better_since;
+        better.is_some_and(|since| now.since(since) >= TREE_BETTER_AFTER)
+    }
+
+    /// Whether the root was not heard for so long that the parent may be left.
+    fn is_silent(&self, now: Time) -> bool {
+        self.office.is_none() && now.since(self.own.pulse_at) >= TREE_LEAVE_AFTER
+    }
+
+    /// Notes since when neighbours are better; says when to look again because of it.
+    fn compare_all(&mut self, now: Time) -> Time {
+        let depth = self.own.path.len();
+        let mut again = Time::NEVER;
+        let mut ask = Vec::new();
+        for (name, neighbour) in &mut self.neighbours {
+            let place = neighbour.place.as_deref().filter(|place| !place.below);
+            let order = place.map(|place| rank::compare(&place.charter, &self.own.charter));
+            let senior = order == Some(Ordering::Greater);
+            let closer = place.is_some_and(|p| p.depth() + 1 + TREE_BETTER_STEPS <= depth);
+            let better = order == Some(Ordering::Equal) && closer && self.office.is_none();
+            let mut note = |since: &mut Option<Time>, holds: bool, wait| {
+                if holds {
+                    let due = *since.get_or_insert(now) + wait;
+                    if due > now {
+                        again = again.min(due);
+                    }
+                } else {
+                    *since = None;
+                }
+            };
+            note(&mut neighbour.senior_since, senior, TREE_FOLLOW);
+            note(&mut neighbour.better_since, better, TREE_BETTER_AFTER);
+            if neighbour.refused_until > now && (senior || better || self.own.parent.is_none()) {
+                again = again.min(neighbour.refused_until);
+            }
+            let fresh = neighbour.fresh;
+            if senior && !fresh.is_some_and(|at| now.since(at) < TREE_NEWS / 2) {
+                ask.push(*name);
+                again = again.min(now + TREE_NEWS / 4);
+            }
+        }
+        for name in ask {
+            self.query(name, now);
+        }
+        again
+    }
+
+    /// Looks for a better parent, and asks the best.
+    pub(super) fn look(&mut self, now: Time) {
+        self.look_at = self.compare_all(now);
+        if self.asked.is_some() {
+            return;
+        }
+        let mut best: Option<(&Place, (usize, u64), Name)> = None;
+        for (name, neighbour) in &self.neighbours {
+            if !self.would_go(name, neighbour, now) {
+                continue;
+            }
+            let Some(place) = neighbour.place.as_deref() else {
+                continue;
+            };
+            let key = (place.depth(), self.preference(name));
+            let wins = best.is_none_or(|(other, than, _)| {
+                match rank::compare(&place.charter, &other.charter) {
+                    Ordering::Greater => true,
+                    Ordering::Equal => key < than,
+                    Ordering::Less => false,
+                }
+            });
+            if wins {
+                best = Some((place, key, *name));
+            }
+        }
+        let Some((place, _, name)) = best else {
+            return;
+        };
+        let message = Message::Join {
+            tree: place.charter.tree,
+            weight: self.children.weight(),
+            former: self.claim(place),
+        };
+        self.asked = Some(Asked {
+            name,
+            until: now + TREE_ANSWER,
+        });
+        self.send(name, &message);
+    }
+
+    /// Among equals, each node prefers others, so that children spread.
+    fn preference(&self, name: &Name) -> u64 {
+        let (a, b) = (name.tag().0, self.me.tag().0);
+        (u64::from_be_bytes(a) ^ u64::from_be_bytes(b)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    /// The slot on the seat that this node would like to keep under a new root.
+    fn claim(&self, place: &Place) -> Option<Grant> {
+        let [grant] = self.own.chain.as_slice() else {
+            return None;
+        };
+        let same = place.root && place.charter.tree == self.own.charter.tree;
+        same.then(|| (**grant).clone())
+    }
+
+    /// A neighbour wants a slot.
+    pub(super) fn give(
+        &mut self,
+        to: Name,
+        tree: u64,
+        weight: u64,
+        former: Option<Grant>,
+        now: Time,
+    ) {
+        let above = self.own.parent == Some(to)
+            || self.own.charter.root == *to.as_bytes()
+            || self
+                .own
+                .chain
+                .iter()
+                .any(|grant| grant.child == *to.as_bytes());
+        let fits = tree == self.own.charter.tree && self.settings.relay && !self.is_lost();
+        let child = if above || !fits {
+            None
+        } else {
+            self.assign(to, weight, former, now)
+        };
+        let Some(child) = child else {
+            self.send(to, &Message::Refuse);
+            return;
+        };
+        self.expire_at = now;
+        self.children.weighed(now);
+        self.send_grant(to, &child);
+    }
+
+    fn assign(&mut self, to: Name, weight: u64, former: Option<Grant>, now: Time) -> Option<Child> {
+        let state = State::Given(now + TREE_ANSWER * 3);
+        if let Some(child) = self.children.get_mut(&to) {
+            // It comes back, or its answer was lost.
+            (child.state, child.weight) = (state, weight);
+            return Some(*child);
+        }
+        let (seat, slot, lease) = match self.claimed(former, &to) {
+            Some((slot, lease)) => (true, slot, lease),
+            None => self.free_slot(now)?,
+        };
+        let place = self.neighbours.get(&to).and_then(|n| n.place.as_deref());
+        let child = Child {
+            number: 0,
+            seat,
+            slot,
+            lease,
+            part: Part::default(),
+            weight,
+            relay: place.is_none_or(|place| place.relay),
+            since: now,
+            state,
+        };
+        let own = self.own.chain.first().filter(|_| self.office.is_some());
+        let own = own.map(|grant| grant.part);
+        Some(self.children.add(to, child, own))
+    }
+
+    fn free_slot(&mut self, now: Time) -> Option<(bool, u32, u32)> {
+        let degree = self.geometry.degree();
+        let depth = self.own.path.len();
+        let seat = self.office.filter(|office| now >= office.claims_until);
+        let own = self.own.path.first().map(|(slot, _)| *slot);
+        let seat = seat.and_then(|_| self.children.free(true, 0, degree, own));
+        let below = || {
+            let free = self.children.free(false, 1, degree, None);
+            free.filter(|_| (1..PATH_MAX).contains(&depth))
+        };
+        let (seat, slot) = match seat {
+            Some(slot) => (true, slot),
+            None => (false, below()?),
+        };
+        Some((seat, slot, self.lease()))
+    }
+
+    /// The slot on the seat that the former root gave to this node, if nobody else has it.
+    fn claimed(&mut self, former: Option<Grant>, child: &Name) -> Option<(u32, u32)> {
+        self.office?;
+        let grant = former.filter(|grant| grant.seat && grant.child == *child.as_bytes())?;
+        let before = self.own.charter.predecessor.clone()?;
+        let own = self.own.path.first().map(|(slot, _)| *slot);
+        let free = grant.slot < self.geometry.degree()
+            && own != Some(grant.slot)
+            && self.children.is_free(true, grant.slot);
+        let proved = free && self.proofs.grant(&before.root, &grant);
+        proved.then_some((grant.slot, grant.lease))
+    }
+
+    /// Tells a child its slot, and all that it must know with it.
+    pub(super) fn send_grant(&mut self, to: Name, child: &Child) {
+        let grant = self.sign_grant(Grant {
+            child: *to.as_bytes(),
+            number: child.number,
+            seat: child.seat,
+            slot: child.slot,
+            lease: child.lease,
+            part: child.part,
+            signature: Signature([0; 64]),
+        });
+        self.introduce(to);
+        let place = self.announcement();
+        self.send(to, &Message::Grant { grant, place });
+    }
+
+    /// A neighbour gave a slot, or cut its keys anew.
+    pub(super) fn granted(
+        &mut self,
+        from: Name,
+        grant: Grant,
+        place: &Announce,
+        now: Time,
+    ) -> Result<(), Misbehaviour> {
+        let is_parent = self.own.parent == Some(from);
+        let asked = self.asked.is_some_and(|asked| asked.name == from);
+        if asked {
+            self.asked = None;
+        }
+        if !self.learn(from, place, now)? {
+            return Ok(());
+        }
+        if grant.child != *self.me.as_bytes() || !self.proofs.grant(from.as_bytes(), &grant) {
+            return Err(Misbehaviour::Forged);
+        }
+        let wanted = is_parent
+            || (asked
+                && self
+                    .neighbours
+                    .get(&from)
+                    .is_some_and(|neighbour| self.would_go(&from, neighbour, now)));
+        if wanted && !self.hang(from, place, Arc::new(grant), now) {
+            self.avoid(from, TREE_REFUSED, now);
+            if is_parent {
+                self.lose_parent(now);
+            }
+            self.send(from, &Message::Leave);
+        } else if !wanted {
+            self.send(from, &Message::Leave);
+        }
+        self.look(now);
+        Ok(())
+    }
+
+    /// Hangs this node below a neighbour whose place was checked. False when that would be wrong.
+    pub(super) fn hang(
+        &mut self,
+        parent: Name,
+        place: &Announce,
+        grant: Arc<Grant>,
+        now: Time,
+    ) -> bool {
+        let Some(charter) = self.charter_of(&parent, place) else {
+            return false;
+        };
+        if self.is_mine(&place.root, &place.chain) {
+            return false;
+        }
+        let at_root = place.root == *parent.as_bytes();
+        let depth = if at_root { 0 } else { place.chain.len() };
+        if !self.is_feasible(place.tree, place.term, place.pulse.seq, depth) {
+            return false;
+        }
+        let Some(chain) = Self::below(place, grant) else {
+            return false;
+        };
+        let same = rank::same(&charter, &self.own.charter);
+        let newer = !same || place.pulse.seq > self.own.pulse.seq;
+        let heard = if newer { now } else { self.own.pulse_at };
+        let mut own = Own::new(charter, place.pulse, chain, heard);
+        if !self.geometry.holds(&own.path) {
+            return false;
+        }
+        own.parent = Some(parent);
+        let seated = self.step_down(now);
+        self.settle(own, now);
+        for name in seated {
+            if let Some(child) = self.children.get(&name).copied() {
+                self.send_grant(name, &child);
+            }
+        }
+        if newer {
+            self.pass_pulse(now);
+        }
+        self.want_deputies();
+        true
+    }
+
+    /// The parent is gone, or its place is.
+    pub(super) fn lose_parent(&mut self, now: Time) {
+        if self.own.parent.take().is_some() {
+            self.watch_at = now;
+            self.look(now);
+            if self.asked.is_none() {
+                self.query_all(now);
+            }
+        }
+    }
+
+    /// Does not ask a neighbour for a slot for a while.
+    pub(super) fn avoid(&mut self, name: Name, pause: std::time::Duration, now: Time) {
+        if let Some(neighbour) = self.neighbours.get_mut(&name) {
+            neighbour.refused_until = now + pause;
+        }
+    }
+
+    /// A neighbour shows a grant of this node's own parent for this node's own slot: whoever came later goes.
+    pub(super) fn check_twice(&mut self, other: &Announce, now: Time) {
+        let parent = |root: [u8; 32], chain: &[Arc<Grant>]| {
+            let above = chain.len().checked_sub(2).and_then(|at| chain.get(at));
+            above.map_or(root, |grant| grant.child)
+        };
+        let (Some(mine), Some(theirs)) = (self.own.chain.last(), other.chain.last()) else {
+            return;
+        };
+        let twice = mine.slot == theirs.slot
+            && mine.seat == theirs.seat
+            && mine.child != theirs.child
+            && parent(self.own.charter.root, &self.own.chain) == parent(other.root, &other.chain)
+            && mine.number > theirs.number;
+        if let Some(name) = self.own.parent.filter(|_| twice) {
+            self.avoid(name, TREE_AVOIDED, now);
+            self.send(name, &Message::Leave);
+            self.lose_parent(now);
+        }
+    }
+}

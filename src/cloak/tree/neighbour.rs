@@ -1,0 +1,162 @@
+//! What this node knows of one neighbour.
+
+use std::sync::Arc;
+
+use crate::cloak::geometry::Steps;
+use crate::cloak::tree::Range;
+use crate::limits::{TREE_ALIASES_MAX, TREE_GRACE, TREE_MESSAGES_PER_SECOND};
+use crate::time::Time;
+use crate::wire::tree::Charter;
+
+/// A former place.
+#[derive(Clone, Debug)]
+pub(super) struct Alias {
+    pub(super) tree: u64,
+    pub(super) path: Box<[(u32, u32)]>,
+    pub(super) until: Time,
+}
+
+/// Former places, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Aliases(Vec<Alias>);
+
+impl Aliases {
+    /// Keeps a place for a while.
+    pub(super) fn keep(&mut self, tree: u64, path: Box<[(u32, u32)]>, now: Time) {
+        self.drop(tree, &path);
+        if self.0.len() >= TREE_ALIASES_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(Alias {
+            tree,
+            path,
+            until: now + TREE_GRACE,
+        });
+    }
+
+    /// Forgets a place, since it is the present one again.
+    pub(super) fn drop(&mut self, tree: u64, path: &Steps) {
+        self.0
+            .retain(|alias| alias.tree != tree || *alias.path != *path);
+    }
+
+    /// Forgets what is too old; says when the next one is.
+    pub(super) fn expire(&mut self, now: Time) -> Time {
+        self.0.retain(|alias| alias.until > now);
+        self.0.shrink_to_fit();
+        self.0.first().map_or(Time::NEVER, |alias| alias.until)
+    }
+
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Alias> {
+        self.0.iter()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let paths = self.0.iter().map(|alias| alias.path.len() * 8);
+        self.0.capacity() * size_of::<Alias>() + paths.sum::<usize>()
+    }
+}
+
+/// Where a neighbour hangs, as it proved.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) charter: Arc<Charter>,
+    pub(super) path: Box<[(u32, u32)]>,
+    pub(super) range: Option<Range>,
+    /// Latest sign of life of the root that came by it.
+    pub(super) seq: u64,
+    /// Digest of its chain.
+    pub(super) digest: u32,
+    /// It is the root.
+    pub(super) root: bool,
+    /// It accepts children.
+    pub(super) relay: bool,
+    /// It hangs on this node, directly or not.
+    pub(super) below: bool,
+    /// It says that this node is its parent.
+    pub(super) child: bool,
+}
+
+impl Place {
+    /// Depth at which a child would look for it: that of a root is its seat's.
+    pub(super) fn depth(&self) -> usize {
+        if self.root { 0 } else { self.path.len() }
+    }
+}
+
+/// A neighbour.
+#[derive(Debug)]
+pub(super) struct Neighbour {
+    /// Where it hangs; none until it says.
+    pub(super) place: Option<Box<Place>>,
+    /// The charter it told last.
+    pub(super) charter: Option<Arc<Charter>>,
+    /// Mark of the charter that it was told last.
+    pub(super) told: u32,
+    /// Where it hung.
+    pub(super) former: Aliases,
+    /// It wants pulses until then.
+    pub(super) news_until: Time,
+    /// When it was asked for news.
+    pub(super) queried: Option<Time>,
+    /// It is not asked for a slot until then.
+    pub(super) refused_until: Time,
+    /// When it first had a charter that wins over ours.
+    pub(super) senior_since: Option<Time>,
+    /// When it first was much closer to the root.
+    pub(super) better_since: Option<Time>,
+    /// When a pulse of its tree came that was newer than one that came by it before.
+    pub(super) fresh: Option<Time>,
+    bucket: (u32, Time),
+}
+
+impl Neighbour {
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            place: None,
+            charter: None,
+            told: 0,
+            former: Aliases::default(),
+            news_until: Time::ZERO,
+            queried: None,
+            refused_until: Time::ZERO,
+            senior_since: None,
+            better_since: None,
+            fresh: None,
+            bucket: (TREE_MESSAGES_PER_SECOND.1, now),
+        }
+    }
+
+    /// Whether another message is within its rate.
+    pub(super) fn admit(&mut self, now: Time) -> bool {
+        let (rate, burst) = TREE_MESSAGES_PER_SECOND;
+        let (tokens, since) = self.bucket;
+        let gained = now.since(since).as_millis() * u128::from(rate) / 1_000;
+        let (tokens, since) = if gained == 0 {
+            (tokens, since)
+        } else {
+            let gained = u32::try_from(gained).unwrap_or(burst);
+            (tokens.saturating_add(gained).min(burst), now)
+        };
+        self.bucket = (tokens.saturating_sub(1), since);
+        tokens > 0
+    }
+
+    /// Its places in a tree, former ones and a root's seat included.
+    pub(super) fn places_in(&self, tree: u64) -> impl Iterator<Item = &Steps> {
+        let place = self.place.as_deref().filter(|p| p.charter.tree == tree);
+        let seat = place.filter(|place| place.root && !place.path.is_empty());
+        let former = self.former.iter().filter(move |a| a.tree == tree);
+        place
+            .map(|place| &*place.path)
+            .into_iter()
+            .chain(seat.map(|_| [].as_slice()))
+            .chain(former.map(|alias| &*alias.path))
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let place = self.place.as_ref();
+        let place = place.map_or(0, |p| size_of::<Place>() + p.path.len() * 8);
+        size_of::<Self>() + place + self.former.bytes()
+    }
+}
