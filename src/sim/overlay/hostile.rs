@@ -1,11 +1,10 @@
 //! Nodes that break the rules with all the means they have: their own keys, and all that they ever heard.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits::TREE_MESSAGES_PER_SECOND;
-use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::sim::overlay::Plan;
@@ -332,7 +331,8 @@ pub fn attack(plan: &Plan, malice: Malice) -> Harm {
         world.run(world.now + Duration::from_secs(1));
         harm.outside.join(world.reached(&sample));
     }
-    harm.outside_late = world.reached(&pairs(&outside, 10 * PAIRS, &mut world.random));
+    let outside_pairs = pairs(&outside, 10 * PAIRS, &mut world.random);
+    harm.outside_late = world.reached(&outside_pairs);
     let mixed = pairs(&honest, 10 * PAIRS, &mut world.random);
     let mixed: Vec<_> = mixed
         .into_iter()

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use crate::cloak::tree::proof::{Strict, Verify};
+use crate::cloak::tree::{Strict, Verify};
 use crate::wire::tree::Key;
 
 /// Right signatures that are remembered; the oldest goes.

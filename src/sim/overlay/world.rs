@@ -359,6 +359,7 @@ impl World {
         while let Some(event) = overlay.poll_event() {
             match event {
                 overlay::Event::WantLink(name) => wanted.extend(self.names.get(&name)),
+                overlay::Event::Keys => {}
                 overlay::Event::Moved => {
                     let tree = overlay.tree();
                     node.was_placed |= tree.parent().is_some() || tree.children().next().is_some();
