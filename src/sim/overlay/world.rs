@@ -66,7 +66,7 @@ pub(super) struct World {
     pub(super) live: Vec<usize>,
     /// Every node once for each of its links, while the overlay grows.
     ends: Vec<usize>,
-    names: BTreeMap<Name, usize>,
+    pub(super) names: BTreeMap<Name, usize>,
     tags: BTreeMap<Tag, usize>,
     pub(super) queue: Queue<Event>,
     next_link: u64,
