@@ -234,6 +234,14 @@ pub const TREE_WEIGHT_PAUSE: Duration = Duration::from_millis(500);
 pub const TREE_WEIGHT_REST: Duration = Duration::from_secs(10);
 /// Tree messages per second and burst accepted from one neighbour; more end the link.
 pub const TREE_MESSAGES_PER_SECOND: (u32, u32) = (40, 400);
+/// Other roots per second and burst that one neighbour may come to hang on; more end the link.
+pub const TREE_ROOTS_PER_SECOND: (u32, u32) = (1, 30);
+/// How long another tree must have been there before a node that changed its tree of late goes to it: the
+/// first doubles with each change, up to the second.
+pub const TREE_MERGE_HOLD: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(600));
+/// Time after which one change of tree is forgotten.
+pub const TREE_MERGE_CALM: Duration = Duration::from_secs(60);
 /// Checked statements that are remembered, and how many more per neighbour; the oldest goes and is checked
 /// again if need be.
 pub const TREE_CHECKED_MAX: (usize, usize) = (16, 4);

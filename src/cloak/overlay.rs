@@ -151,7 +151,7 @@ impl Overlay {
         if route.to == self.me {
             return Verdict::Here;
         }
-        let Location::Tree { tree, .. } = route.to_location else {
+        let Location::Tree { tree, ref path, .. } = route.to_location else {
             return Verdict::Broken(Broken::Elsewhere);
         };
         let own = Own {
@@ -164,7 +164,7 @@ impl Overlay {
             .tree
             .is_neighbour(route.to)
             .then_some((route.to, [].as_slice()));
-        let neighbours = self.tree.places_in(tree).chain(end);
+        let neighbours = self.tree.places_toward(tree, path).chain(end);
         forward::decide(&self.geometry, own, neighbours, route, ingress, avoid)
     }
 

@@ -143,6 +143,8 @@ pub struct Tree {
     unsaid: bool,
     say_from: Time,
     told_weight: (u64, Time),
+    /// How often this node went to another tree of late, and when last.
+    merged: (u32, Time),
     refresh_at: Time,
     /// When something in the tables is too old next.
     expire_at: Time,
@@ -184,6 +186,7 @@ impl Tree {
             unsaid: false,
             say_from: now,
             told_weight: (1, now),
+            merged: (0, now),
             refresh_at: now,
             expire_at: Time::NEVER,
             look_at: Time::NEVER,
@@ -251,20 +254,19 @@ impl Tree {
         self.own.charter.term
     }
 
-    /// Own place in a tree; a former one if need be.
+    /// Own place in a tree; none in others than the present one.
     pub fn place_in(&self, tree: u64) -> Option<&Steps> {
-        if tree == self.own.charter.tree {
-            return Some(&self.own.path);
-        }
-        let mut former = self.former.iter().rev();
-        let alias = former.find(|alias| alias.tree == tree)?;
-        Some(&alias.path)
+        (tree == self.own.charter.tree).then_some(&self.own.path)
     }
 
-    /// Places of the neighbours in a tree, former ones included.
-    pub fn places_in(&self, tree: u64) -> impl Iterator<Item = (Tag, &Steps)> {
+    /// Places of the neighbours that help on the way to `path` in a tree, former ones included.
+    pub fn places_toward<'a>(
+        &'a self,
+        tree: u64,
+        path: &'a Steps,
+    ) -> impl Iterator<Item = (Tag, &'a Steps)> {
         self.neighbours.iter().flat_map(move |(name, neighbour)| {
-            let places = neighbour.places_in(tree);
+            let places = neighbour.places_toward(tree, path);
             places.map(|path| (name.tag(), path))
         })
     }

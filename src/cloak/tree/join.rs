@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cloak::tree::children::{Child, State};
 use crate::cloak::tree::neighbour::{Neighbour, Place};
@@ -9,7 +10,7 @@ use crate::cloak::tree::state::Own;
 use crate::cloak::tree::{Misbehaviour, Tree, rank};
 use crate::limits::{
     TREE_ANSWER, TREE_AVOIDED, TREE_BETTER_AFTER, TREE_BETTER_STEPS, TREE_FOLLOW, TREE_LEAVE_AFTER,
-    TREE_NEWS, TREE_REFUSED,
+    TREE_MERGE_CALM, TREE_MERGE_HOLD, TREE_NEWS, TREE_REFUSED,
 };
 use crate::name::Name;
 use crate::time::Time;
@@ -52,7 +53,7 @@ impl Tree {
     /// Whether this node would go to another tree, or another root of the same.
     fn would_merge(&self, neighbour: &Neighbour, place: &Place, now: Time) -> bool {
         let alone = self.office.is_some() && self.children.is_empty();
-        if alone || self.is_silent(now) {
+        if alone {
             return true;
         }
         let since = |moment: Option<Time>| moment.map(|moment| now.since(moment));
@@ -61,8 +62,34 @@ impl Tree {
             let waited = since(neighbour.senior_since);
             return self.own.parent.is_none() || waited.is_some_and(|time| time >= TREE_FOLLOW);
         }
-        // A tree that lives; not what is left of one.
-        since(neighbour.fresh).is_some_and(|time| time < TREE_NEWS)
+        // A tree that lives, not what is left of one, and that was there for a while.
+        let fresh = since(neighbour.fresh).is_some_and(|time| time < TREE_NEWS);
+        let known = since(neighbour.senior_since).unwrap_or_default();
+        self.is_silent(now) || (fresh && known >= self.merge_hold(now))
+    }
+
+    /// How long another tree must have been there before this node goes to it. Whoever shows one fine
+    /// tree after the other makes nobody move more than a few times.
+    fn merge_hold(&self, now: Time) -> Duration {
+        let (moves, at) = self.merged;
+        let calm = now.since(at).as_secs() / TREE_MERGE_CALM.as_secs().max(1);
+        let moves = moves.saturating_sub(u32::try_from(calm).unwrap_or(u32::MAX));
+        let hold = TREE_MERGE_HOLD
+            .0
+            .saturating_mul(1_u32.checked_shl(moves).unwrap_or(u32::MAX));
+        if moves == 0 {
+            Duration::ZERO
+        } else {
+            hold.min(TREE_MERGE_HOLD.1)
+        }
+    }
+
+    /// Notes that this node went to another tree.
+    fn note_merge(&mut self, now: Time) {
+        let (moves, at) = self.merged;
+        let calm = now.since(at).as_secs() / TREE_MERGE_CALM.as_secs().max(1);
+        let moves = moves.saturating_sub(u32::try_from(calm).unwrap_or(u32::MAX));
+        self.merged = (moves.saturating_add(1).min(16), now);
     }
 
     /// Whether this node would go elsewhere below the same root.
@@ -85,6 +112,7 @@ impl Tree {
     /// Notes since when neighbours are better; says when to look again because of it.
     fn compare_all(&mut self, now: Time) -> Time {
         let depth = self.own.path.len();
+        let hold = self.merge_hold(now);
         let mut again = Time::NEVER;
         let mut ask = Vec::new();
         for (name, neighbour) in &mut self.neighbours {
@@ -105,11 +133,24 @@ impl Tree {
             };
             note(&mut neighbour.senior_since, senior, TREE_FOLLOW);
             note(&mut neighbour.better_since, better, TREE_BETTER_AFTER);
+            note(
+                &mut neighbour.better_since.clone(),
+                better,
+                TREE_BETTER_AFTER - TREE_NEWS,
+            );
             if neighbour.refused_until > now && (senior || better || self.own.parent.is_none()) {
                 again = again.min(neighbour.refused_until);
             }
-            let fresh = neighbour.fresh;
-            if senior && !fresh.is_some_and(|at| now.since(at) < TREE_NEWS / 2) {
+            if senior {
+                let due = neighbour.senior_since.unwrap_or(now) + hold;
+                again = again.min(if due > now { due } else { Time::NEVER });
+            }
+            let fresh = neighbour
+                .fresh
+                .is_some_and(|at| now.since(at) < TREE_NEWS / 2);
+            let soon = |since: Time| now.since(since) + TREE_NEWS >= TREE_BETTER_AFTER;
+            // What one does not hang on tells its pulses only when asked.
+            if !fresh && (senior || neighbour.better_since.is_some_and(soon)) {
                 ask.push(*name);
                 again = again.min(now + TREE_NEWS / 4);
             }
@@ -349,6 +390,10 @@ impl Tree {
             return false;
         }
         own.parent = Some(parent);
+        let alone = self.office.is_some() && self.children.is_empty();
+        if own.charter.tree != self.own.charter.tree && self.own.parent != Some(parent) && !alone {
+            self.note_merge(now);
+        }
         let seated = self.step_down(now);
         self.settle(own, now);
         for name in seated {
@@ -375,7 +420,7 @@ impl Tree {
     }
 
     /// Does not ask a neighbour for a slot for a while.
-    pub(super) fn avoid(&mut self, name: Name, pause: std::time::Duration, now: Time) {
+    pub(super) fn avoid(&mut self, name: Name, pause: Duration, now: Time) {
         if let Some(neighbour) = self.neighbours.get_mut(&name) {
             neighbour.refused_until = now + pause;
         }

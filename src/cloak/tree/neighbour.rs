@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::cloak::geometry::Steps;
 use crate::cloak::tree::Range;
-use crate::limits::{TREE_ALIASES_MAX, TREE_GRACE, TREE_MESSAGES_PER_SECOND};
+use crate::limits::{
+    TREE_ALIASES_MAX, TREE_GRACE, TREE_MESSAGES_PER_SECOND, TREE_ROOTS_PER_SECOND,
+};
 use crate::time::Time;
 use crate::wire::tree::Charter;
 
@@ -21,8 +23,11 @@ pub(super) struct Alias {
 pub(super) struct Aliases(Vec<Alias>);
 
 impl Aliases {
-    /// Keeps a place for a while.
+    /// Keeps a place for a while; not a seat, where another sits now.
     pub(super) fn keep(&mut self, tree: u64, path: Box<[(u32, u32)]>, now: Time) {
+        if path.is_empty() {
+            return;
+        }
         self.drop(tree, &path);
         if self.0.len() >= TREE_ALIASES_MAX {
             self.0.remove(0);
@@ -107,7 +112,35 @@ pub(super) struct Neighbour {
     pub(super) better_since: Option<Time>,
     /// When a pulse of its tree came that was newer than one that came by it before.
     pub(super) fresh: Option<Time>,
-    bucket: (u32, Time),
+    messages: Bucket,
+    roots: Bucket,
+}
+
+/// Bounds how often something happens.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// Spent, in thousandths.
+    spent: u64,
+    at: Time,
+}
+
+impl Bucket {
+    const fn new(now: Time) -> Self {
+        Self { spent: 0, at: now }
+    }
+
+    /// Takes one, if the rate per second and the burst leave one.
+    fn take(&mut self, (rate, burst): (u32, u32), now: Time) -> bool {
+        let gained = now.since(self.at).as_millis() * u128::from(rate);
+        let gained = u64::try_from(gained).unwrap_or(u64::MAX);
+        self.spent = self.spent.saturating_sub(gained);
+        self.at = now;
+        if self.spent >= u64::from(burst) * 1_000 {
+            return false;
+        }
+        self.spent += 1_000;
+        true
+    }
 }
 
 impl Neighbour {
@@ -123,30 +156,32 @@ impl Neighbour {
             senior_since: None,
             better_since: None,
             fresh: None,
-            bucket: (TREE_MESSAGES_PER_SECOND.1, now),
+            messages: Bucket::new(now),
+            roots: Bucket::new(now),
         }
     }
 
     /// Whether another message is within its rate.
     pub(super) fn admit(&mut self, now: Time) -> bool {
-        let (rate, burst) = TREE_MESSAGES_PER_SECOND;
-        let (tokens, since) = self.bucket;
-        let gained = now.since(since).as_millis() * u128::from(rate) / 1_000;
-        let (tokens, since) = if gained == 0 {
-            (tokens, since)
-        } else {
-            let gained = u32::try_from(gained).unwrap_or(burst);
-            (tokens.saturating_add(gained).min(burst), now)
-        };
-        self.bucket = (tokens.saturating_sub(1), since);
-        tokens > 0
+        self.messages.take(TREE_MESSAGES_PER_SECOND, now)
     }
 
-    /// Its places in a tree, former ones and a root's seat included.
-    pub(super) fn places_in(&self, tree: u64) -> impl Iterator<Item = &Steps> {
+    /// Whether another root is within its rate.
+    pub(super) fn crown(&mut self, now: Time) -> bool {
+        self.roots.take(TREE_ROOTS_PER_SECOND, now)
+    }
+
+    /// Its places in a tree that help on the way to `path`: a root's seat beside its own place, and those
+    /// former ones below which the path leads. A former place is no way to what is above it.
+    pub(super) fn places_toward<'a>(
+        &'a self,
+        tree: u64,
+        path: &'a Steps,
+    ) -> impl Iterator<Item = &'a Steps> {
         let place = self.place.as_deref().filter(|p| p.charter.tree == tree);
         let seat = place.filter(|place| place.root && !place.path.is_empty());
-        let former = self.former.iter().filter(move |a| a.tree == tree);
+        let former = self.former.iter();
+        let former = former.filter(move |a| a.tree == tree && path.starts_with(&a.path));
         place
             .map(|place| &*place.path)
             .into_iter()

@@ -145,10 +145,7 @@ impl Tree {
         let before = std::mem::replace(&mut self.own, own);
         if moved {
             let (tree, path) = (before.charter.tree, before.path);
-            // A place of a tree of one is known to nobody.
-            if !self.children.is_empty() || !path.is_empty() {
-                self.former.keep(tree, path, now);
-            }
+            self.former.keep(tree, path, now);
             self.former.drop(self.own.charter.tree, &self.own.path);
             self.expire_at = now;
             self.events.push_back(Event::Moved);

@@ -197,7 +197,7 @@ impl Tree {
             return Ok(false);
         };
         let tree = fresh.charter.tree;
-        let mut moved = true;
+        let (mut moved, mut crowned) = (true, false);
         if let Some(before) = before {
             if rank::same(&before.charter, &fresh.charter) {
                 if fresh.seq > before.seq {
@@ -207,6 +207,9 @@ impl Tree {
                 fresh.seq = fresh.seq.max(before.seq);
             } else {
                 neighbour.fresh = None;
+                neighbour.senior_since = None;
+                neighbour.better_since = None;
+                crowned = true;
             }
             moved = (before.charter.tree, &before.path) != (tree, &fresh.path);
             if moved {
@@ -215,6 +218,12 @@ impl Tree {
             moved |= before.range != fresh.range;
         }
         neighbour.former.drop(tree, &fresh.path);
+        if crowned && !neighbour.crown(now) {
+            return Err(Misbehaviour::Flood);
+        }
+        let Some(fresh) = neighbour.place.as_deref() else {
+            return Ok(false);
+        };
         let child = fresh.child;
         if moved {
             self.expire_at = now;

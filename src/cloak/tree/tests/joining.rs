@@ -26,7 +26,7 @@ fn a_line_of_nodes_settles_and_a_newcomer_moves_nobody() {
         world.link(node - 1, node);
         world.run(millis(300));
     }
-    world.settle(Duration::from_secs(1));
+    world.settle(Duration::from_secs(8));
     world.run(Duration::from_secs(60));
     world.check().unwrap();
     let before = world.moves.clone();
@@ -105,7 +105,7 @@ fn two_overlays_become_one_and_the_larger_does_not_move() {
             world.link(node, node - 3);
         }
     }
-    world.run(Duration::from_secs(30));
+    world.run(Duration::from_secs(60));
     let (small, large) = (world.tree(0).tree(), world.tree(11).tree());
     assert_ne!(small, large);
     let before = world.moves.clone();

@@ -58,8 +58,8 @@ pub(super) struct World {
     pub(super) wants: BTreeSet<(usize, Name)>,
     pub(super) faults: Vec<(usize, usize, Misbehaviour)>,
     pub(super) random: Random,
+    seed: u64,
     memo: Arc<Memo>,
-    degree: u32,
     geometry: Arc<Geometry>,
 }
 
@@ -85,8 +85,8 @@ impl World {
             wants: BTreeSet::new(),
             faults: Vec::new(),
             random: Random::from_number(seed),
+            seed,
             memo: Arc::default(),
-            degree,
             geometry: Arc::new(Geometry::new(Metric::Tree, degree).unwrap()),
         }
     }
@@ -308,13 +308,18 @@ impl World {
         loop {
             let tree = self.tree(at);
             let tag = self.name(at).tag();
-            let number = tree.tree();
+            let crate::wire::location::Location::Tree {
+                tree: number, path, ..
+            } = route.to_location.clone()
+            else {
+                return Err("no place".into());
+            };
             let own = Own {
                 tag,
                 tree: number,
                 place: tree.place_in(number),
             };
-            let neighbours = tree.places_in(number);
+            let neighbours = tree.places_toward(number, &path);
             match forward::decide(&self.geometry, own, neighbours, &route, ingress, None) {
                 Verdict::Here => return Ok(hops),
                 Verdict::Next {
@@ -380,7 +385,7 @@ impl World {
                 return at;
             }
             let own = tree.ranges().map(|(depth, range)| measure(depth, range));
-            watermark = own.fold(watermark, std::cmp::Ord::min);
+            watermark = own.fold(watermark, Ord::min);
             let next = tree
                 .neighbour_ranges()
                 .map(|(name, depth, range)| (measure(depth, range), name))
@@ -405,7 +410,11 @@ impl World {
                 return self.now.since(start);
             }
         }
-        panic!("not settled after {limit:?}: {last:?}\n{}", self.show());
+        panic!(
+            "SEED={}: not settled after {limit:?}: {last:?}\n{}",
+            self.seed,
+            self.show()
+        );
     }
 
     pub(super) fn show(&self) -> String {
@@ -418,14 +427,20 @@ impl World {
                 .iter()
                 .find(|(n, _)| *n.as_bytes() == tree.root());
             out += &format!(
-                "{node}: {:x} term {} seq {} root {:?} {:?} parent {parent:?} children {children:?}\n",
+                "{node}: {:?} {:x} term {} seq {} root {:?} {:?} {:?} parent {parent:?} children {children:?} {:?}\n",
+                tree.me,
                 tree.tree(),
                 tree.term(),
                 tree.own.pulse.seq,
                 root.map(|(_, node)| node),
                 tree.own.path,
+                tree.own.chain.last().map(|grant| grant.part),
+                tree.children
+                    .live()
+                    .map(|(_, c)| (c.slot, c.part, c.weight, c.state))
+                    .collect::<Vec<_>>(),
             );
         }
-        out + &format!("links {:?}", self.links)
+        out + &format!("links {:?} faults {:?}", self.links, self.faults)
     }
 }
