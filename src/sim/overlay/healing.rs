@@ -49,11 +49,6 @@ pub fn heal(plan: &Plan, victim: usize, detect: Duration, patience: Duration) ->
     }
     let all = pairs(&world.live, usize::MAX, &mut world.random);
     let healed = healed.filter(|_| world.reached(&all).share() == Some(1.0));
-    if healed.is_none() {
-        eprintln!("is_one {} {:?} links {:?}", world.is_one(), world.reached(&sample), world.live.iter().filter(|n| world.is_homeless(**n)).collect::<Vec<_>>());
-        for (a, b) in &all { if world.walk(*a, *b).is_none() { eprintln!("lost {a} -> {b}"); let r = world.route(*a, *b); let mut at = *a; let mut route = r.unwrap(); for _ in 0..20 { let v = world.nodes[at].overlay.as_ref().unwrap().decide(&route, None, None); eprintln!("  at {at} {v:?}"); if let crate::cloak::forward::Verdict::Next{neighbour, watermark, hops} = v { route.watermark = watermark; route.hops = hops; at = world.number(neighbour).unwrap(); } else { break } } } }
-        for n in &world.live { eprintln!("{n} {:?} parent {:?} links {:?}", world.nodes[*n].place(), world.nodes[*n].overlay.as_ref().and_then(|o| o.tree().parent()).and_then(|p| world.names.get(&p).copied()), world.nodes[*n].links.keys().collect::<Vec<_>>()); }
-    }
     let moved = world.nodes.iter().zip(before);
     let moved = moved.filter(|(node, before)| node.overlay.is_some() && node.place() != *before);
     Healing {

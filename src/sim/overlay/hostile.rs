@@ -284,7 +284,8 @@ const ATTACK: Duration = Duration::from_secs(40);
 /// Pairs that are tried each second.
 const PAIRS: usize = 200;
 
-/// Lets the node below the root with most others below itself turn hostile in an overlay that stands still.
+/// Lets a node turn hostile in an overlay that stands still: of those with at most a quarter of all others below
+/// themselves the one with most.
 pub fn attack(plan: &Plan, malice: Malice) -> Harm {
     let mut world = World::new(plan);
     world.grow();
@@ -295,14 +296,12 @@ pub fn attack(plan: &Plan, malice: Malice) -> Harm {
             all.filter(|(other, place)| *other != number && is_below(place, &places, number));
         below.map(|(other, _)| other).collect::<BTreeSet<_>>()
     };
-    let candidates = world
+    let sizes = world
         .live
         .iter()
-        .filter(|number| world.has_parent(**number));
-    let attacker = candidates
-        .copied()
-        .max_by_key(|number| below(*number).len())
-        .unwrap_or_default();
+        .map(|number| (below(*number).len(), *number));
+    let fair = sizes.filter(|(size, _)| size * 4 <= plan.nodes);
+    let (_, attacker) = fair.max().unwrap_or_default();
     let below = below(attacker);
     let honest = |number: &usize| *number != attacker;
     let outside: Vec<usize> = world
