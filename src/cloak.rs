@@ -3,6 +3,8 @@
 //! Pure, and a sibling of `session` and `link`: it knows neither. It sees routing headers, never what
 //! is behind them.
 
+pub mod compass;
+pub mod directory;
 pub mod forward;
 pub mod geometry;
 pub mod neighbours;
@@ -10,4 +12,5 @@ pub mod overlay;
 pub mod poincare;
 pub mod tree;
 
+mod bearings;
 mod fixed;

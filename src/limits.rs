@@ -171,7 +171,72 @@ pub const LINK_READ: usize = 256 << 10;
 pub const PUMP_TURN: usize = 128 << 10;
 /// Commands that wait for the core thread; senders wait beyond.
 pub const COMMANDS_MAX: usize = 4_096;
-
+/// Records of others that a node keeps (R-D6); the farthest, then those that expire first, go beyond.
+pub const DIRECTORY_RECORDS_MAX: usize = 65_536;
+/// The same in bytes, [`DIRECTORY_ENTRY_BYTES`] for each record included.
+pub const DIRECTORY_BYTES_MAX: usize = 64 << 20;
+/// What a record costs beside its own bytes, roughly: tree nodes of two indexes and its name in each.
+pub const DIRECTORY_ENTRY_BYTES: usize = 320;
+/// One of this many parts of both is the share of what came by one neighbour (R-D6); its farthest go beyond.
+pub const DIRECTORY_SHARES: usize = 4;
+/// Puts per second and burst that one neighbour may send or pass on to us (R-D6); further ones are answered
+/// with "busy". The burst is what a node behind it puts when it joins, three times over.
+pub const DIRECTORY_PUTS: (u32, u32) = (10, 30);
+/// Requests and answers per second and burst that are passed on for one neighbour; further ones are dropped
+/// and asked again. At 1,500 bytes they are less than 1 MB/s.
+pub const DIRECTORY_RELAYED: (u32, u32) = (500, 1_000);
+/// Digests per second and burst of one neighbour; each costs a pass over the records in its ranges.
+pub const DIRECTORY_DIGESTS: (u32, u32) = (1, 5);
+/// Lists, wants and copies per second and burst of one neighbour; further ones are dropped until the next
+/// digest.
+pub const DIRECTORY_SYNCS: (u32, u32) = (50, 100);
+/// Signatures checked per second and burst (R-D6), a hundredth of a core; puts are refused when half of the
+/// burst is used up, the rest is for answers and copies.
+pub const DIRECTORY_CHECKS: (u32, u32) = (200, 200);
+/// Neighbours whose rates are remembered; those that were silent longest are forgotten beyond.
+pub const DIRECTORY_RATES_MAX: usize = 2 * LINKS_MAX;
+/// Look-ups under way at once; further ones find nothing.
+pub const DIRECTORY_QUERIES_MAX: usize = 1_024;
+/// Who may wait for one look-up; further ones find nothing.
+pub const DIRECTORY_WAITERS_MAX: usize = 4_096;
+/// Records under way to their places at once, own ones apart; others wait until the next round.
+pub const DIRECTORY_ERRANDS_MAX: usize = 64;
+/// Copies that wait to be sent to neighbours; further ones wait until the next digest.
+pub const DIRECTORY_PUSHES_MAX: usize = 8_192;
+/// Messages that wait for their links; further ones are dropped and asked again.
+pub const DIRECTORY_OUTBOX_MAX: usize = 1_024;
+/// Names of which the highest number seen is remembered (R-D5); the one asked for longest ago goes.
+pub const DIRECTORY_FLOORS_MAX: usize = 16_384;
+/// Records found that are remembered; the one that ends first goes.
+pub const DIRECTORY_CACHE_MAX: usize = 1_024;
+/// How long they are.
+pub const DIRECTORY_CACHE_LIFE: Duration = Duration::from_secs(20);
+/// Life of a record (R-D3).
+pub const DIRECTORY_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
+/// Pause between refreshes by the publisher (R-D3); up to a tenth is taken off by chance.
+pub const DIRECTORY_REFRESH: Duration = Duration::from_secs(600);
+/// Least pause between two records of one publisher (R-D3).
+pub const DIRECTORY_MOVE: Duration = Duration::from_secs(5);
+/// Pause between digests (R-D3); up to a tenth is taken off by chance.
+pub const DIRECTORY_DIGEST: Duration = Duration::from_secs(30);
+/// Pause between a change of arcs or neighbours and the digest about it: changes come in rows.
+pub const DIRECTORY_SETTLE: Duration = Duration::from_secs(1);
+/// Pause between messages that carry copies or lists.
+pub const DIRECTORY_PACE: Duration = Duration::from_millis(50);
+/// A record that is another's is brought there when nobody has confirmed it for this long: three digests.
+pub const DIRECTORY_UNCONFIRMED: Duration = Duration::from_secs(95);
+/// A request without an answer for this long goes again, by the links of the tree.
+pub const DIRECTORY_PATIENCE: Duration = Duration::from_secs(1);
+/// A look-up ends after this long with what there is.
+pub const DIRECTORY_LOOKUP: Duration = Duration::from_secs(3);
+/// Longest pause between tries to put a record.
+pub const DIRECTORY_RETRY_MAX: Duration = Duration::from_secs(16);
+/// How long a token is taken at least; at most twice as long (R-D7).
+pub const DIRECTORY_TOKEN: Duration = Duration::from_secs(60);
+/// How far in the future a record's number may lie (R-D2).
+pub const DIRECTORY_AHEAD: Duration = Duration::from_secs(600);
+/// How far in the future a record's end may lie (R-D2).
+pub const DIRECTORY_EXPIRY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Nodes that a root names to take its place, in order.
 pub const TREE_DEPUTIES_MAX: usize = 3;
 /// Pause between two signs of life of the root. It bounds how long a node without a closer neighbour waits

@@ -5,11 +5,13 @@
 //! construction. State machines never index bytes. `docs/PROTOCOL.md` shows the same formats.
 
 pub mod codec;
+pub mod directory;
 pub mod failure;
 pub mod frame;
 pub mod link;
 pub mod location;
 pub mod packet;
+pub mod record;
 pub mod tag;
 pub mod target;
 pub mod tree;

@@ -1,11 +1,14 @@
-//! The overlay as its owner drives it: tree and forwarding behind one face.
+//! The overlay as its owner drives it: tree, directory and forwarding behind one face.
 //!
 //! One input, then drain [`Overlay::poll_message`] and [`Overlay::poll_event`], then ask
 //! [`Overlay::poll_timeout`]. Time never goes back.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::cloak::forward::{self, Broken, Own, Verdict};
+use crate::cloak::bearings::Bearings;
+use crate::cloak::directory::{self, Directory, Found};
+use crate::cloak::forward::Verdict;
 use crate::cloak::geometry::{Geometry, Metric};
 use crate::cloak::tree::{self, Strict, Tree, Verify};
 use crate::name::Name;
@@ -20,6 +23,8 @@ pub use crate::cloak::tree::Misbehaviour;
 
 /// Kinds of messages of the tree.
 const TREE_KINDS: std::ops::RangeInclusive<u8> = 1..=31;
+/// Kinds of messages of the directory.
+const DIRECTORY_KINDS: std::ops::RangeInclusive<u8> = 32..=63;
 
 /// Settings of the overlay.
 #[derive(Clone, Debug)]
@@ -37,6 +42,9 @@ pub struct Settings {
     pub roots: Vec<Name>,
     /// Checks signatures.
     pub verifier: Arc<dyn Verify>,
+    /// Highest number of a record of this node that is known from earlier runs ([`Event::Sequence`]); 0 if
+    /// none is.
+    pub last_seq: u64,
 }
 
 impl Settings {
@@ -49,6 +57,7 @@ impl Settings {
             relay: true,
             roots: Vec::new(),
             verifier: Arc::new(Strict),
+            last_seq: 0,
         }
     }
 }
@@ -62,14 +71,35 @@ pub enum Event {
     Keys,
     /// A link to this node would help the tree; without one it only recovers more slowly.
     WantLink(Name),
+    /// A look-up found a node.
+    Found {
+        /// Which look-up.
+        query: u64,
+        /// What the directory says, checked.
+        found: Box<Found>,
+    },
+    /// A look-up found nothing.
+    NotFound {
+        /// Which look-up.
+        query: u64,
+        /// The node itself says that it has left.
+        gone: bool,
+    },
+    /// This node's record of this number lies at two of its places at least.
+    Published(u64),
+    /// The number of this node's latest record, to be written down (R-D2).
+    Sequence(u64),
 }
 
 /// One node's part of the overlay.
 #[derive(Debug)]
 pub struct Overlay {
-    me: Tag,
+    me: Name,
     geometry: Arc<Geometry>,
     tree: Tree,
+    directory: Directory,
+    /// From the tree; the directory has heard of them.
+    events: VecDeque<Event>,
 }
 
 impl Overlay {
@@ -81,7 +111,14 @@ impl Overlay {
         calendar: Calendar,
     ) -> Option<Self> {
         let geometry = Arc::new(Geometry::new(settings.metric, settings.degree)?);
-        let me = settings.me.name().tag();
+        let me = settings.me.name();
+        let since = now.since(Time::ZERO).as_secs();
+        let directory = directory::Settings {
+            me: Arc::clone(&settings.me),
+            verifier: Arc::clone(&settings.verifier),
+            epoch: Calendar(calendar.0.saturating_sub(since)),
+            last_seq: settings.last_seq,
+        };
         let tree = tree::Settings {
             me: settings.me,
             relay: settings.relay,
@@ -89,50 +126,153 @@ impl Overlay {
             verifier: settings.verifier,
         };
         let tree = Tree::new(tree, Arc::clone(&geometry), random.fork(), now, calendar);
-        Some(Self { me, geometry, tree })
+        let mut overlay = Self {
+            me,
+            geometry,
+            tree,
+            directory: Directory::new(directory, random.fork(), now),
+            events: VecDeque::new(),
+        };
+        overlay.tell_directory(now);
+        Some(overlay)
+    }
+
+    fn bearings(&self) -> Bearings<'_> {
+        Bearings {
+            me: self.me,
+            geometry: &self.geometry,
+            tree: &self.tree,
+        }
+    }
+
+    /// Calls the directory with the tree as it is.
+    fn ask_directory<R>(&mut self, call: impl FnOnce(&mut Directory, &Bearings<'_>) -> R) -> R {
+        let bearings = Bearings {
+            me: self.me,
+            geometry: &self.geometry,
+            tree: &self.tree,
+        };
+        call(&mut self.directory, &bearings)
+    }
+
+    /// Tells the directory what has happened to the tree.
+    fn tell_directory(&mut self, now: Time) {
+        let (mut moved, mut keys) = (false, false);
+        while let Some(event) = self.tree.poll_event() {
+            self.events.push_back(match event {
+                tree::Event::Moved => {
+                    moved = true;
+                    Event::Moved
+                }
+                tree::Event::Keys => {
+                    keys = true;
+                    Event::Keys
+                }
+                tree::Event::WantLink(name) => Event::WantLink(name),
+            });
+        }
+        if moved {
+            let places = self.tree.locations();
+            self.ask_directory(|directory, bearings| directory.moved(places, bearings, now));
+        } else if keys {
+            self.ask_directory(|directory, bearings| directory.changed(bearings, now));
+        }
     }
 
     /// The first link to a neighbour is up, or one of several was lost with what was under way on it: it is
     /// told everything anew. The link has proved the name.
     pub fn neighbour_up(&mut self, name: Name, now: Time) {
         self.tree.neighbour_up(name, now);
+        self.tell_directory(now);
     }
 
     /// The last link to a neighbour is gone.
     pub fn neighbour_down(&mut self, name: Name, now: Time) {
         self.tree.neighbour_down(name, now);
+        self.tell_directory(now);
+        self.ask_directory(|directory, bearings| directory.neighbour_down(name, bearings, now));
     }
 
     /// A message of a neighbour. After an error its links are closed.
     pub fn handle(&mut self, from: Name, message: &[u8], now: Time) -> Result<(), Misbehaviour> {
         match message.first() {
-            Some(kind) if TREE_KINDS.contains(kind) => self.tree.handle(from, message, now),
+            Some(kind) if TREE_KINDS.contains(kind) => {
+                let handled = self.tree.handle(from, message, now);
+                self.tell_directory(now);
+                handled
+            }
+            Some(kind) if DIRECTORY_KINDS.contains(kind) => {
+                let handled = self.ask_directory(|directory, bearings| {
+                    directory.handle(from, message, bearings, now)
+                });
+                handled.map_err(|error| match error {
+                    directory::Misbehaviour::Malformed(_) => Misbehaviour::Malformed,
+                    directory::Misbehaviour::Forged => Misbehaviour::Forged,
+                })
+            }
             _ => Err(Misbehaviour::Malformed),
         }
     }
 
     /// The next message to a neighbour.
     pub fn poll_message(&mut self) -> Option<(Name, Vec<u8>)> {
-        self.tree.poll_message()
+        let next = self.tree.poll_message();
+        next.or_else(|| self.directory.poll_message())
     }
 
     /// What happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.tree.poll_event().map(|event| match event {
-            tree::Event::Moved => Event::Moved,
-            tree::Event::Keys => Event::Keys,
-            tree::Event::WantLink(name) => Event::WantLink(name),
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        self.directory.poll_event().map(|event| match event {
+            directory::Event::Found { query, found } => Event::Found { query, found },
+            directory::Event::NotFound { query, gone } => Event::NotFound { query, gone },
+            directory::Event::Published(seq) => Event::Published(seq),
+            directory::Event::Sequence(seq) => Event::Sequence(seq),
         })
     }
 
     /// When [`Self::handle_timeout`] is due.
-    pub const fn poll_timeout(&self) -> Time {
-        self.tree.poll_timeout()
+    pub fn poll_timeout(&self) -> Time {
+        self.tree.poll_timeout().min(self.directory.poll_timeout())
     }
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Time) {
-        self.tree.handle_timeout(now);
+        if self.tree.poll_timeout() <= now {
+            self.tree.handle_timeout(now);
+            self.tell_directory(now);
+        }
+        if self.directory.poll_timeout() <= now {
+            self.ask_directory(|directory, bearings| directory.handle_timeout(bearings, now));
+        }
+    }
+
+    /// Looks a name up in the directory. [`Event::Found`] or [`Event::NotFound`] with the returned number
+    /// follows within [`DIRECTORY_LOOKUP`](crate::limits::DIRECTORY_LOOKUP).
+    pub fn lookup(&mut self, name: Name, now: Time) -> u64 {
+        self.ask_directory(|directory, bearings| directory.lookup(name, bearings, now))
+    }
+
+    /// What was found of a name is out of date, as a broken path tells: the next look-up asks again.
+    pub fn forget(&mut self, name: Name) {
+        self.directory.forget(name);
+    }
+
+    /// Publishes this node's places from now on, whenever they change and every ten minutes, with these
+    /// `host:port` of its link ports. Again with others when they change.
+    pub fn publish(&mut self, endpoints: Vec<String>, now: Time) {
+        let places = self.tree.locations();
+        self.ask_directory(|directory, bearings| {
+            directory.publish(places, endpoints, bearings, now);
+        });
+    }
+
+    /// Tells the directory that this node leaves. It should live until [`Event::Published`], or for a
+    /// second.
+    pub fn withdraw(&mut self, now: Time) {
+        self.ask_directory(|directory, bearings| directory.withdraw(bearings, now));
     }
 
     /// This node's place; every node has one, if only in a tree of its own.
@@ -148,24 +288,7 @@ impl Overlay {
     /// Decides on a packet that came from `ingress` (none: from this node itself); `avoid` is a neighbour
     /// over which an earlier try failed.
     pub fn decide(&self, route: &Route, ingress: Option<Tag>, avoid: Option<Tag>) -> Verdict {
-        if route.to == self.me {
-            return Verdict::Here;
-        }
-        let Location::Tree { tree, ref path, .. } = route.to_location else {
-            return Verdict::Broken(Broken::Elsewhere);
-        };
-        let own = Own {
-            tag: self.me,
-            tree,
-            place: self.tree.place_in(tree),
-        };
-        // A neighbour is reached wherever it hangs, even in another tree.
-        let end = self
-            .tree
-            .is_neighbour(route.to)
-            .then_some((route.to, [].as_slice()));
-        let neighbours = self.tree.places_toward(tree, path).chain(end);
-        forward::decide(&self.geometry, own, neighbours, route, ingress, avoid)
+        self.bearings().decide(route, ingress, avoid)
     }
 
     /// The tree.
@@ -173,8 +296,19 @@ impl Overlay {
         &self.tree
     }
 
-    /// Bytes of memory that this node's part takes.
+    /// The directory, for its figures and floors.
+    pub const fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The directory, to hand in floors of an earlier run.
+    pub const fn directory_mut(&mut self) -> &mut Directory {
+        &mut self.directory
+    }
+
+    /// Bytes of memory that this node's part takes, records kept for others apart
+    /// ([`Stats::bytes`](directory::Stats::bytes)).
     pub fn bytes(&self) -> usize {
-        self.tree.bytes() + self.geometry.bytes()
+        self.tree.bytes() + self.geometry.bytes() + self.directory.bytes()
     }
 }

@@ -21,6 +21,7 @@
 
 mod children;
 mod join;
+mod keys;
 mod neighbour;
 mod proof;
 mod range;

@@ -1,0 +1,209 @@
+//! Requests and answers of others: passing them on, and serving what is ours.
+
+use std::sync::Arc;
+
+use crate::cloak::compass::{Hop, Toward, Way};
+use crate::cloak::directory::genuine::{Genuine, sub_key};
+use crate::cloak::directory::store::{Kept, Rank};
+use crate::cloak::directory::{Context, Directory, Rate, Waiter};
+use crate::limits::HOPS_MAX;
+use crate::name::Name;
+use crate::wire::codec::VARINT_MAX;
+use crate::wire::directory::{Answer, Ask, Message, Outcome, Request};
+
+/// Outcome of a request, with the record it is about.
+type Served = (Outcome, Option<Arc<[u8]>>);
+
+impl Directory {
+    /// A request that came by way of `from`.
+    pub(super) fn on_request(&mut self, from: Name, request: Request<'_>, context: Context<'_>) {
+        let key = sub_key(&request.name, request.index);
+        if request.up {
+            return self.serve(from, &request, key, context);
+        }
+        let is_get = request.ask == Ask::Get;
+        let way = if request.by_tree { Way::Tree } else { Way::Any };
+        // It comes again because who is responsible was silent: a copy above it will do.
+        let has_copy = context.compass.contains(key)
+            && self
+                .store
+                .get((key, request.name), context.calendar)
+                .is_some();
+        if request.by_tree && is_get && has_copy {
+            return self.serve(from, &request, key, context);
+        }
+        let toward = context.compass.toward(key, request.watermark, &[from], way);
+        match toward {
+            Toward::Next(neighbour, watermark) => {
+                self.pass_on(
+                    neighbour,
+                    Request {
+                        watermark,
+                        ..request
+                    },
+                );
+            }
+            Toward::Here | Toward::Stuck => {
+                let lacks = self
+                    .store
+                    .get((key, request.name), context.calendar)
+                    .is_none();
+                match context.compass.father() {
+                    // The arcs may just have changed, or what we had is lost: the copy is above.
+                    Some(father) if is_get && lacks => {
+                        self.pass_on(
+                            father,
+                            Request {
+                                up: true,
+                                ..request
+                            },
+                        );
+                    }
+                    _ => self.serve(from, &request, key, context),
+                }
+            }
+        }
+    }
+
+    fn pass_on(&mut self, neighbour: Name, request: Request<'_>) {
+        // Used up: dropped without a word (R-O1).
+        if let Some(hops) = request.hops.checked_sub(1) {
+            self.stats.relayed += 1;
+            self.send(neighbour, &Message::Request(Request { hops, ..request }));
+        }
+    }
+
+    fn serve(&mut self, from: Name, request: &Request<'_>, key: u64, context: Context<'_>) {
+        let (outcome, record) = match &request.ask {
+            Ask::Get => match self.store.get((key, request.name), context.calendar) {
+                Some(entry) => (Outcome::Found, Some(Arc::clone(&entry.record))),
+                None => (Outcome::Nothing, None),
+            },
+            Ask::Put { token, record } => {
+                if self.tokens.holds(token, from, request, context.now) {
+                    self.serve_put(from, request, record, key, context)
+                } else {
+                    (Outcome::Token, None)
+                }
+            }
+        };
+        let answer = Message::Answer(Answer {
+            hops: HOPS_MAX,
+            watermark: VARINT_MAX,
+            nonce: request.nonce,
+            index: request.index,
+            to: request.from,
+            to_location: request.from_location.clone(),
+            outcome,
+            token: self.tokens.make(from, request, context.now),
+            record: record.as_deref().unwrap_or_default(),
+        });
+        let mut out = Vec::new();
+        answer.encode(&mut out);
+        self.local.push_back(out);
+    }
+
+    fn serve_put(
+        &mut self,
+        from: Name,
+        request: &Request<'_>,
+        record: &[u8],
+        key: u64,
+        context: Context<'_>,
+    ) -> Served {
+        let place = (key, request.name);
+        let stored = self.store.get(place, context.calendar);
+        if stored.is_some_and(|entry| *entry.record == *record) {
+            return (Outcome::Stored, None);
+        }
+        let rank = Rank::of(context.compass, key);
+        if rank == Rank::Elsewhere
+            || !self.pass(from, Rate::Puts, context.now)
+            || !self.may_check(true, context.now)
+        {
+            return (Outcome::Busy, None);
+        }
+        let genuine = Genuine::check(record, &self.overlay, &*self.verifier).ok();
+        let genuine = genuine.filter(|genuine| {
+            *genuine.name().as_bytes() == request.name
+                && genuine.is_timely(context.calendar).is_ok()
+        });
+        let Some(genuine) = genuine else {
+            return (Outcome::Refused, None);
+        };
+        self.keep(&genuine, request.index, from, context)
+    }
+
+    /// Keeps a genuine, timely record under its sub-key, and lets the father have a copy of what is ours.
+    pub(super) fn keep(
+        &mut self,
+        genuine: &Genuine,
+        index: u8,
+        from: Name,
+        context: Context<'_>,
+    ) -> Served {
+        let key = sub_key(genuine.name().as_bytes(), index);
+        let rank = Rank::of(context.compass, key);
+        match self
+            .store
+            .put(genuine, (key, index), rank, from, context.at())
+        {
+            Kept::New => {
+                let father = context.compass.father().filter(|father| *father != from);
+                if let Some(father) = father.filter(|_| rank == Rank::Own) {
+                    let place = (key, *genuine.name().as_bytes());
+                    self.sync.push(father, place, context.now);
+                }
+                (Outcome::Stored, None)
+            }
+            Kept::Same => (Outcome::Stored, None),
+            Kept::Newer(record) => (Outcome::TooLow, Some(record)),
+            Kept::Full => {
+                self.stats.limited += 1;
+                (Outcome::Busy, None)
+            }
+        }
+    }
+
+    /// An answer that came by way of `from`.
+    pub(super) fn on_answer(&mut self, from: Name, answer: Answer<'_>, context: Context<'_>) {
+        let Answer {
+            to,
+            to_location,
+            watermark,
+            hops,
+            ..
+        } = &answer;
+        let ingress = (from != self.name).then_some(from);
+        let hop = context
+            .compass
+            .route(*to, to_location, *watermark, *hops, ingress);
+        match hop {
+            Hop::Here => {
+                let waiter = self.waiting.remove(&answer.nonce);
+                match waiter {
+                    Some(Waiter::Lookup(name, index)) if index == answer.index => {
+                        self.lookup_answered((name, index), &answer, context);
+                    }
+                    Some(Waiter::Errand(id)) => self.errand_answered(id, &answer, context),
+                    // Late, doubled, or made up.
+                    _ => {}
+                }
+            }
+            Hop::Next {
+                neighbour,
+                watermark,
+                hops,
+            } => {
+                self.stats.relayed += u64::from(ingress.is_some());
+                let answer = Answer {
+                    watermark,
+                    hops,
+                    ..answer
+                };
+                self.send(neighbour, &Message::Answer(answer));
+            }
+            Hop::Nowhere => {}
+        }
+    }
+}
