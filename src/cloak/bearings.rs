@@ -39,7 +39,7 @@ impl Bearings<'_> {
         let own = Own {
             tag: me,
             tree,
-            place: self.tree.place_in(tree),
+            place: self.tree.place_toward(tree, path),
         };
         // A neighbour is reached wherever it hangs, even in another tree.
         let end = self.tree.is_neighbour(route.to);

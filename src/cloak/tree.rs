@@ -41,7 +41,7 @@ use thiserror::Error;
 use crate::cloak::geometry::{Geometry, Steps};
 use crate::cloak::tree::children::Children;
 use crate::cloak::tree::join::Asked;
-use crate::cloak::tree::neighbour::{Aliases, Neighbour};
+use crate::cloak::tree::neighbour::{Aliases, Neighbour, leads};
 use crate::cloak::tree::proof::Proofs;
 use crate::cloak::tree::root::Office;
 use crate::cloak::tree::state::{Feasible, Own};
@@ -133,6 +133,8 @@ pub struct Tree {
     started: (Time, Calendar),
     own: Own,
     office: Option<Office>,
+    /// Above so many steps of the own path the way up is broken.
+    cut: Option<u8>,
     /// What loops are avoided by, in this tree and the one before.
     feasible: [Option<Feasible>; 2],
     former: Aliases,
@@ -178,6 +180,7 @@ impl Tree {
             started: (now, calendar),
             own,
             office: Some(office),
+            cut: None,
             feasible: [None, None],
             former: Aliases::default(),
             children: Children::default(),
@@ -255,9 +258,10 @@ impl Tree {
         self.own.charter.term
     }
 
-    /// Own place in a tree; none in others than the present one.
-    pub fn place_in(&self, tree: u64) -> Option<&Steps> {
-        (tree == self.own.charter.tree).then_some(&self.own.path)
+    /// Own place in a tree, on the way to `path`; none in another tree, and while the way up is broken.
+    pub fn place_toward(&self, tree: u64, path: &Steps) -> Option<&Steps> {
+        let leads = tree == self.own.charter.tree && leads(&self.own.path, self.cut, path);
+        leads.then_some(&*self.own.path)
     }
 
     /// Places of the neighbours that help on the way to `path` in a tree, former ones included.

@@ -7,6 +7,7 @@
 //! First the overlay grows, one joiner every 20 ms; then it stands still and is measured;
 //! then, if asked for, nodes are replaced while packets are sent.
 
+mod directory;
 mod figures;
 mod graph;
 mod grow;

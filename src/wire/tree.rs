@@ -26,6 +26,7 @@ const REFUSE: u8 = 6;
 const LEAVE: u8 = 7;
 const WEIGHT: u8 = 8;
 const QUERY: u8 = 9;
+const CUT: u8 = 10;
 
 const CHARTER_LABEL: &[u8] = b"muses-charter-v1";
 const PULSE_LABEL: &[u8] = b"muses-pulse-v1";
@@ -341,8 +342,11 @@ pub enum Message {
         /// The sender's place.
         place: Announce,
     },
-    /// There is no slot.
-    Refuse,
+    /// There is no slot; a child of the sender may have one.
+    Refuse(Option<Key>),
+    /// The way up is broken: the first so many steps of the sender's path, below 33, hold together, but nothing
+    /// above them. Its next announcement says that all is well again.
+    Cut(u8),
     /// The sender is not the receiver's child any more, or the receiver not the sender's.
     Leave,
     /// Nodes that hang on the sender, itself included.
@@ -398,7 +402,17 @@ impl Message {
                 grant.encode(out);
                 place.encode(out);
             }
-            Self::Refuse => out.put_u8(REFUSE),
+            Self::Refuse(instead) => {
+                out.put_u8(REFUSE);
+                out.put_u8(u8::from(instead.is_some()));
+                if let Some(key) = instead {
+                    out.put(key);
+                }
+            }
+            Self::Cut(steps) => {
+                out.put_u8(CUT);
+                out.put_u8(*steps);
+            }
             Self::Leave => out.put_u8(LEAVE),
             Self::Weight(weight) => {
                 out.put_u8(WEIGHT);
@@ -438,7 +452,14 @@ impl Message {
                 grant: Grant::decode(&mut reader)?,
                 place: Announce::decode(&mut reader)?,
             },
-            REFUSE => Self::Refuse,
+            REFUSE => Self::Refuse(match flag(&mut reader, "other node")? {
+                true => Some(reader.array()?),
+                false => None,
+            }),
+            CUT => match reader.u8()? {
+                steps if usize::from(steps) <= PATH_MAX => Self::Cut(steps),
+                _ => return Err(DecodeError::Invalid("steps")),
+            },
             LEAVE => Self::Leave,
             WEIGHT => Self::Weight(weight(&mut reader)?),
             QUERY => Self::Query,

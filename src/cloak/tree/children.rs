@@ -98,6 +98,15 @@ impl Children {
         self.all.retain(|_, child| !child.seat);
     }
 
+    /// The child on which the fewest hang, of those that accept children.
+    pub(super) fn lightest(&self) -> Option<Name> {
+        let here = self
+            .live()
+            .filter(|(_, c)| c.relay && c.state == State::Here);
+        here.min_by_key(|(_, child)| child.weight)
+            .map(|(name, _)| *name)
+    }
+
     /// Nodes that hang on this node, itself included.
     pub(super) fn weight(&self) -> u64 {
         let weights = self.live().map(|(_, child)| child.weight);
@@ -132,6 +141,23 @@ impl Children {
         child.part = self.spare(&child, own);
         self.all.insert(name, child);
         child
+    }
+
+    /// Gives a child the slot again that is still its own.
+    pub(super) fn again(
+        &mut self,
+        name: &Name,
+        weight: u64,
+        state: State,
+        own: Option<Part>,
+    ) -> Option<Child> {
+        let mut child = *self.get(name)?;
+        (child.weight, child.state) = (weight, state);
+        if self.get(name)?.is_gone() {
+            child.part = self.spare(&child, own);
+        }
+        self.all.insert(*name, child);
+        Some(child)
     }
 
     fn spare(&self, child: &Child, own: Option<Part>) -> Part {

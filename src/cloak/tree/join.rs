@@ -30,12 +30,26 @@ impl Tree {
         self.own.parent.is_none() && self.office.is_none()
     }
 
+    /// Whether this node can still hang on a neighbour that it asked; why it did may be over.
+    fn may_go(&self, name: &Name) -> bool {
+        let place = self.neighbours.get(name).and_then(|n| n.place.as_deref());
+        place.is_some_and(|place| {
+            let order = rank::compare(&place.charter, &self.own.charter);
+            let fits = match order {
+                Ordering::Greater => true,
+                Ordering::Equal => self.office.is_none(),
+                Ordering::Less => false,
+            };
+            fits && place.relay && !place.below && place.cut.is_none()
+        })
+    }
+
     /// Whether this node would go to a neighbour now.
     fn would_go(&self, name: &Name, neighbour: &Neighbour, now: Time) -> bool {
         let Some(place) = neighbour.place.as_deref() else {
             return false;
         };
-        let open = place.relay && !place.below && place.depth() < PATH_MAX;
+        let open = place.relay && !place.below && place.cut.is_none() && place.depth() < PATH_MAX;
         if !open || self.own.parent == Some(*name) || neighbour.refused_until > now {
             return false;
         }
@@ -121,38 +135,29 @@ impl Tree {
             let senior = order == Some(Ordering::Greater);
             let closer = place.is_some_and(|p| p.depth() + 1 + TREE_BETTER_STEPS <= depth);
             let better = order == Some(Ordering::Equal) && closer && self.office.is_none();
-            let mut note = |since: &mut Option<Time>, holds: bool, wait| {
-                if holds {
-                    let due = *since.get_or_insert(now) + wait;
-                    if due > now {
-                        again = again.min(due);
-                    }
-                } else {
-                    *since = None;
+            let since = |since: Option<Time>, holds: bool| holds.then(|| since.unwrap_or(now));
+            neighbour.senior_since = since(neighbour.senior_since, senior);
+            neighbour.better_since = since(neighbour.better_since, better);
+            let mut wait = |since: Option<Time>, pause: Duration| {
+                let due = since.map_or(now, |since| since + pause);
+                if due > now {
+                    again = again.min(due);
                 }
             };
-            note(&mut neighbour.senior_since, senior, TREE_FOLLOW);
-            note(&mut neighbour.better_since, better, TREE_BETTER_AFTER);
-            note(
-                &mut neighbour.better_since.clone(),
-                better,
-                TREE_BETTER_AFTER - TREE_NEWS,
-            );
-            if neighbour.refused_until > now && (senior || better || self.own.parent.is_none()) {
-                again = again.min(neighbour.refused_until);
+            wait(neighbour.senior_since, TREE_FOLLOW);
+            wait(neighbour.senior_since, hold);
+            wait(neighbour.better_since, TREE_BETTER_AFTER);
+            wait(neighbour.better_since, TREE_BETTER_AFTER - TREE_NEWS);
+            if senior || better || self.own.parent.is_none() {
+                wait(Some(neighbour.refused_until), Duration::ZERO);
             }
-            if senior {
-                let due = neighbour.senior_since.unwrap_or(now) + hold;
-                again = again.min(if due > now { due } else { Time::NEVER });
-            }
-            let fresh = neighbour
-                .fresh
-                .is_some_and(|at| now.since(at) < TREE_NEWS / 2);
+            let news = neighbour.fresh;
+            let news = news.is_some_and(|at| now.since(at) < TREE_NEWS / 2);
             let soon = |since: Time| now.since(since) + TREE_NEWS >= TREE_BETTER_AFTER;
             // What one does not hang on tells its pulses only when asked.
-            if !fresh && (senior || neighbour.better_since.is_some_and(soon)) {
+            if !news && (senior || neighbour.better_since.is_some_and(soon)) {
+                wait(Some(now), TREE_NEWS / 4);
                 ask.push(*name);
-                again = again.min(now + TREE_NEWS / 4);
             }
         }
         for name in ask {
@@ -233,14 +238,16 @@ impl Tree {
                 .chain
                 .iter()
                 .any(|grant| grant.child == *to.as_bytes());
-        let fits = tree == self.own.charter.tree && self.settings.relay && !self.is_lost();
+        let fits = tree == self.own.charter.tree && self.settings.relay && self.cut.is_none();
         let child = if above || !fits {
             None
         } else {
             self.assign(to, weight, former, now)
         };
         let Some(child) = child else {
-            self.send(to, &Message::Refuse);
+            let instead = self.children.lightest().filter(|name| *name != to && fits);
+            let instead = instead.map(|name| *name.as_bytes());
+            self.send(to, &Message::Refuse(instead));
             return;
         };
         self.expire_at = now;
@@ -250,10 +257,11 @@ impl Tree {
 
     fn assign(&mut self, to: Name, weight: u64, former: Option<Grant>, now: Time) -> Option<Child> {
         let state = State::Given(now + TREE_ANSWER * 3);
-        if let Some(child) = self.children.get_mut(&to) {
-            // It comes back, or its answer was lost.
-            (child.state, child.weight) = (state, weight);
-            return Some(*child);
+        let own = self.own.chain.first().filter(|_| self.office.is_some());
+        let own = own.map(|grant| grant.part);
+        if let Some(child) = self.children.again(&to, weight, state, own) {
+            // It comes back, or the answer was lost.
+            return Some(child);
         }
         let (seat, slot, lease) = match self.claimed(former, &to) {
             Some((slot, lease)) => (true, slot, lease),
@@ -271,8 +279,6 @@ impl Tree {
             since: now,
             state,
         };
-        let own = self.own.chain.first().filter(|_| self.office.is_some());
-        let own = own.map(|grant| grant.part);
         Some(self.children.add(to, child, own))
     }
 
@@ -341,12 +347,7 @@ impl Tree {
         if grant.child != *self.me.as_bytes() || !self.proofs.grant(from.as_bytes(), &grant) {
             return Err(Misbehaviour::Forged);
         }
-        let wanted = is_parent
-            || (asked
-                && self
-                    .neighbours
-                    .get(&from)
-                    .is_some_and(|neighbour| self.would_go(&from, neighbour, now)));
+        let wanted = is_parent || (asked && self.may_go(&from));
         if wanted && !self.hang(from, place, Arc::new(grant), now) {
             self.avoid(from, TREE_REFUSED, now);
             if is_parent {
@@ -356,6 +357,7 @@ impl Tree {
         } else if !wanted {
             self.send(from, &Message::Leave);
         }
+        self.check_twice(now);
         self.look(now);
         Ok(())
     }
@@ -412,10 +414,39 @@ impl Tree {
     pub(super) fn lose_parent(&mut self, now: Time) {
         if self.own.parent.take().is_some() {
             self.watch_at = now;
+            self.cut_off(u8::try_from(self.own.path.len()).unwrap_or(u8::MAX));
             self.look(now);
             if self.asked.is_none() {
                 self.query_all(now);
             }
+        }
+    }
+
+    /// The way up is broken above so many steps: all neighbours are told.
+    pub(super) fn cut_off(&mut self, steps: u8) {
+        if self.cut.is_some_and(|known| known >= steps) {
+            return;
+        }
+        self.cut = Some(steps);
+        let all: Vec<_> = self.neighbours.keys().copied().collect();
+        for name in all {
+            if self.own.parent != Some(name) {
+                self.send(name, &Message::Cut(steps));
+            }
+        }
+    }
+
+    /// A neighbour's way up is broken.
+    pub(super) fn neighbour_cut(&mut self, from: Name, steps: u8) {
+        let place = self
+            .neighbours
+            .get_mut(&from)
+            .and_then(|n| n.place.as_mut());
+        if let Some(place) = place {
+            place.cut = Some(steps);
+        }
+        if self.own.parent == Some(from) && usize::from(steps) < self.own.path.len() {
+            self.cut_off(steps);
         }
     }
 
@@ -426,20 +457,26 @@ impl Tree {
         }
     }
 
-    /// A neighbour shows a grant of this node's own parent for this node's own slot: whoever came later goes.
-    pub(super) fn check_twice(&mut self, other: &Announce, now: Time) {
-        let parent = |root: [u8; 32], chain: &[Arc<Grant>]| {
-            let above = chain.len().checked_sub(2).and_then(|at| chain.get(at));
-            above.map_or(root, |grant| grant.child)
-        };
-        let (Some(mine), Some(theirs)) = (self.own.chain.last(), other.chain.last()) else {
+    /// A neighbour has a grant of this node's own parent for this node's own slot: whoever came later goes.
+    pub(super) fn check_twice(&mut self, now: Time) {
+        let (Some((slot, above)), Some(grant)) =
+            (self.own.path.split_last(), self.own.chain.last())
+        else {
             return;
         };
-        let twice = mine.slot == theirs.slot
-            && mine.seat == theirs.seat
-            && mine.child != theirs.child
-            && parent(self.own.charter.root, &self.own.chain) == parent(other.root, &other.chain)
-            && mine.number > theirs.number;
+        let tree = self.own.charter.tree;
+        let twice = self.neighbours.values().any(|neighbour| {
+            let place = neighbour
+                .place
+                .as_deref()
+                .filter(|p| p.charter.tree == tree);
+            place.is_some_and(|place| {
+                let last = place.path.split_last();
+                last.is_some_and(|(other, over)| {
+                    other.0 == slot.0 && over == above && grant.number > place.number
+                })
+            })
+        });
         if let Some(name) = self.own.parent.filter(|_| twice) {
             self.avoid(name, TREE_AVOIDED, now);
             self.send(name, &Message::Leave);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cloak::geometry::Steps;
-use crate::cloak::tree::Range;
+use crate::cloak::tree::{Range, rank};
 use crate::limits::{
     TREE_ALIASES_MAX, TREE_GRACE, TREE_MESSAGES_PER_SECOND, TREE_ROOTS_PER_SECOND,
 };
@@ -80,6 +80,10 @@ pub(super) struct Place {
     pub(super) below: bool,
     /// It says that this node is its parent.
     pub(super) child: bool,
+    /// Number of the grant by which it hangs there.
+    pub(super) number: u64,
+    /// Above so many steps of its path the way up is broken.
+    pub(super) cut: Option<u8>,
 }
 
 impl Place {
@@ -87,6 +91,23 @@ impl Place {
     pub(super) fn depth(&self) -> usize {
         if self.root { 0 } else { self.path.len() }
     }
+}
+
+/// Whether a place that is cut off above `cut` steps can be on a way to `to`.
+pub(super) fn leads(place: &Steps, cut: Option<u8>, to: &Steps) -> bool {
+    cut.is_none_or(|steps| {
+        let kept = place.get(..usize::from(steps));
+        to.starts_with(kept.unwrap_or(place))
+    })
+}
+
+/// How an announcement differs from the one before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    /// Another place, or other keys.
+    pub(super) moved: bool,
+    /// Another root.
+    pub(super) crowned: bool,
 }
 
 /// A neighbour.
@@ -161,6 +182,35 @@ impl Neighbour {
         }
     }
 
+    /// It says where it hangs.
+    pub(super) fn arrive(&mut self, mut fresh: Place, now: Time) -> Arrival {
+        let mut arrival = Arrival {
+            moved: true,
+            crowned: false,
+        };
+        let tree = fresh.charter.tree;
+        self.former.drop(tree, &fresh.path);
+        if let Some(before) = self.place.take() {
+            let moved = (before.charter.tree, &before.path) != (tree, &fresh.path);
+            arrival.moved = moved || before.range != fresh.range;
+            if rank::same(&before.charter, &fresh.charter) {
+                if fresh.seq > before.seq {
+                    self.fresh = Some(now);
+                }
+                // One link after another may bring things out of order.
+                fresh.seq = fresh.seq.max(before.seq);
+            } else {
+                (self.fresh, self.senior_since, self.better_since) = (None, None, None);
+                arrival.crowned = true;
+            }
+            if moved {
+                self.former.keep(before.charter.tree, before.path, now);
+            }
+        }
+        self.place = Some(Box::new(fresh));
+        arrival
+    }
+
     /// Whether another message is within its rate.
     pub(super) fn admit(&mut self, now: Time) -> bool {
         self.messages.take(TREE_MESSAGES_PER_SECOND, now)
@@ -172,13 +222,15 @@ impl Neighbour {
     }
 
     /// Its places in a tree that help on the way to `path`: a root's seat beside its own place, and those
-    /// former ones below which the path leads. A former place is no way to what is above it.
+    /// former ones below which the path leads. A former place is no way to what is above it, nor a place that is
+    /// cut off.
     pub(super) fn places_toward<'a>(
         &'a self,
         tree: u64,
         path: &'a Steps,
     ) -> impl Iterator<Item = &'a Steps> {
         let place = self.place.as_deref().filter(|p| p.charter.tree == tree);
+        let place = place.filter(|place| leads(&place.path, place.cut, path));
         let seat = place.filter(|place| place.root && !place.path.is_empty());
         let former = self.former.iter();
         let former = former.filter(move |a| a.tree == tree && path.starts_with(&a.path));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cloak::tree::children::State;
+use crate::cloak::tree::children::{Children, State};
 use crate::cloak::tree::state::Own;
 use crate::cloak::tree::{Event, Settings, Tree, rank};
 use crate::limits::{TREE_CHARTER_PAUSE, TREE_DEPUTIES_MAX, TREE_GRACE, TREE_PULSE};
@@ -98,7 +98,10 @@ impl Tree {
         let may = self.settings.relay;
         let charter = founded(&self.settings.me, tree, class, self.calendar(now), may);
         let mut chain = Vec::new();
-        if !self.children.is_empty() {
+        if self.children.is_empty() {
+            // No slots are kept below a place that is no more.
+            self.children = Children::default();
+        } else {
             // They hang on this node's own place, and that on the seat.
             let lease = self.lease();
             let whole = Part {

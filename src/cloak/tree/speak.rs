@@ -64,6 +64,9 @@ impl Tree {
         self.introduce(to);
         let message = Message::Announce(self.announcement());
         self.send(to, &message);
+        if let Some(steps) = self.cut {
+            self.send(to, &Message::Cut(steps));
+        }
     }
 
     /// Announces what changed to all neighbours, unless that was done a moment ago.

@@ -132,10 +132,15 @@ impl Tree {
         let other = !rank::same(&own.charter, &self.own.charter);
         if own.digest == self.own.digest && own.parent == self.own.parent && !other {
             own.pulse_at = own.pulse_at.max(self.own.pulse_at);
+            let newer = own.pulse.seq > self.own.pulse.seq;
             self.own = own;
             self.note_feasible();
+            if newer {
+                self.mend();
+            }
             return;
         }
+        self.cut = None;
         if let Some(old) = self.own.parent
             && own.parent != Some(old)
             && self.neighbours.contains_key(&old)
@@ -162,6 +167,11 @@ impl Tree {
         }
         self.note_feasible();
         self.unsaid = true;
+    }
+
+    /// The way up is whole again: a pulse came down it.
+    pub(super) fn mend(&mut self) {
+        self.unsaid |= self.cut.take().is_some();
     }
 
     /// Remembers the charter as that of all neighbours with the same root, so that it is kept once.

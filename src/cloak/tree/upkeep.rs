@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::cloak::tree::children::State;
 use crate::cloak::tree::neighbour::{Neighbour, Place};
-use crate::cloak::tree::{Misbehaviour, Tree, proof, rank};
+use crate::cloak::tree::proof::Proved;
+use crate::cloak::tree::{Event, Misbehaviour, Tree, proof, rank};
 use crate::limits::{
     TREE_ASK_AFTER, TREE_DEPUTY_AFTER, TREE_DEPUTY_LINKED, TREE_DEPUTY_NEXT, TREE_FOUND_AFTER,
     TREE_FOUND_LAST, TREE_NEWS, TREE_REFUSED, TREE_SILENCE_MAX, TREE_WEIGHT_PAUSE,
@@ -84,11 +85,13 @@ impl Tree {
                 former,
             } => self.give(from, tree, weight, former, now),
             Message::Grant { grant, place } => return self.granted(from, grant, &place, now),
-            Message::Refuse => {
+            Message::Refuse(instead) => {
                 if self.asked.is_some_and(|asked| asked.name == from) {
                     self.refused(from, now);
+                    self.try_instead(instead);
                 }
             }
+            Message::Cut(steps) => self.neighbour_cut(from, steps),
             Message::Leave => {
                 self.drop_child(&from, now);
                 if self.own.parent == Some(from) {
@@ -123,11 +126,23 @@ impl Tree {
         self.look(now);
     }
 
+    /// Without any way to go on, this node needs a link to another one.
+    fn try_instead(&mut self, other: Option<[u8; 32]>) {
+        let stuck = self.asked.is_none() && self.own.parent.is_none();
+        if stuck
+            && let Some(Ok(name)) = other.map(Name::from_bytes)
+            && name != self.me
+            && !self.neighbours.contains_key(&name)
+        {
+            self.events.push_back(Event::WantLink(name));
+        }
+    }
+
     fn drop_child(&mut self, name: &Name, now: Time) {
         if self.children.has(name) {
             self.children.gone(name, now);
             self.expire_at = now;
-            self.events.push_back(crate::cloak::tree::Event::Keys);
+            self.events.push_back(Event::Keys);
         }
     }
 
@@ -171,66 +186,48 @@ impl Tree {
         {
             return Err(Misbehaviour::Forged);
         }
-        let me = self.me.as_bytes();
-        let above = place
-            .chain
-            .len()
-            .checked_sub(2)
-            .and_then(|at| place.chain.get(at));
+        let fresh = self.placed(&from, place, charter, proved);
+        let child = fresh.child;
+        let Some(neighbour) = self.neighbours.get_mut(&from) else {
+            return Ok(false);
+        };
+        let arrival = neighbour.arrive(fresh, now);
+        if arrival.crowned && !neighbour.crown(now) {
+            return Err(Misbehaviour::Flood);
+        }
+        if arrival.moved {
+            self.expire_at = now;
+            self.events.push_back(Event::Keys);
+        }
+        self.confirm(from, place, child, now);
+        Ok(true)
+    }
+
+    /// What an announcement that was checked says.
+    fn placed(
+        &self,
+        from: &Name,
+        place: &Announce,
+        charter: Arc<Charter>,
+        proved: Proved,
+    ) -> Place {
+        let above = place.chain.len().checked_sub(2);
+        let above = above.and_then(|at| place.chain.get(at));
+        let above = above.map_or(&place.root, |grant| &grant.child);
         let root = place.root == *from.as_bytes();
-        let fresh = Place {
+        Place {
             digest: proof::digest(&charter, &place.chain),
             seq: place.pulse.seq,
             root,
             relay: place.relay,
             below: self.is_mine(&place.root, &place.chain),
-            child: !root && above.map_or(&place.root, |grant| &grant.child) == me,
+            child: !root && above == self.me.as_bytes(),
             charter,
             path: proved.path,
             range: proved.range,
-        };
-        let Some(neighbour) = self.neighbours.get_mut(&from) else {
-            return Ok(false);
-        };
-        let before = neighbour.place.replace(Box::new(fresh));
-        let Some(fresh) = neighbour.place.as_deref_mut() else {
-            return Ok(false);
-        };
-        let tree = fresh.charter.tree;
-        let (mut moved, mut crowned) = (true, false);
-        if let Some(before) = before {
-            if rank::same(&before.charter, &fresh.charter) {
-                if fresh.seq > before.seq {
-                    neighbour.fresh = Some(now);
-                }
-                // One link after another may bring things out of order.
-                fresh.seq = fresh.seq.max(before.seq);
-            } else {
-                neighbour.fresh = None;
-                neighbour.senior_since = None;
-                neighbour.better_since = None;
-                crowned = true;
-            }
-            moved = (before.charter.tree, &before.path) != (tree, &fresh.path);
-            if moved {
-                neighbour.former.keep(before.charter.tree, before.path, now);
-            }
-            moved |= before.range != fresh.range;
+            cut: None,
+            number: place.chain.last().map_or(0, |grant| grant.number),
         }
-        neighbour.former.drop(tree, &fresh.path);
-        if crowned && !neighbour.crown(now) {
-            return Err(Misbehaviour::Flood);
-        }
-        let Some(fresh) = neighbour.place.as_deref() else {
-            return Ok(false);
-        };
-        let child = fresh.child;
-        if moved {
-            self.expire_at = now;
-            self.events.push_back(crate::cloak::tree::Event::Keys);
-        }
-        self.confirm(from, place, child, now);
-        Ok(true)
     }
 
     /// Compares what a neighbour says of its parent with the children known here.
@@ -265,7 +262,7 @@ impl Tree {
         if self.own.parent == Some(from) {
             self.follow(from, place, now);
         }
-        self.check_twice(place, now);
+        self.check_twice(now);
         self.look(now);
     }
 
@@ -352,12 +349,14 @@ impl Tree {
                 return Err(Misbehaviour::Forged);
             }
             place.seq = pulse.seq;
+            place.cut = None;
             neighbour.fresh = Some(now);
             let same = rank::same(&place.charter, &self.own.charter);
             if same && self.own.parent == Some(from) && pulse.seq > self.own.pulse.seq {
                 self.own.pulse = pulse;
                 self.own.pulse_at = now;
                 self.watch_at = now + TREE_ASK_AFTER;
+                self.mend();
                 self.note_feasible();
                 self.pass_pulse(now);
             } else if self.own.parent.is_none() || !same {
@@ -465,7 +464,7 @@ impl Tree {
                 self.send_grant(name, &child);
             }
         }
-        self.events.push_back(crate::cloak::tree::Event::Keys);
+        self.events.push_back(Event::Keys);
     }
 
     fn weight_due(&self) -> Time {

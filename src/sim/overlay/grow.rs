@@ -72,6 +72,7 @@ impl World {
         }
         let pairs = pairs(&self.live, PAIRS, &mut self.random);
         self.routes(&pairs, figures);
+        figures.directory = Some(self.measure_directory());
     }
 
     fn routes(&self, pairs: &[(usize, usize)], figures: &mut Figures) {

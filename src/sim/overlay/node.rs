@@ -46,6 +46,8 @@ pub(super) struct Node {
     pub(super) was_placed: bool,
     /// Those whom it dialled first had no place for it.
     pub(super) refused: bool,
+    /// It has told the directory where it is to be found.
+    pub(super) publishes: bool,
     pub(super) me: Arc<LocalParty>,
     /// None while it is honest.
     pub(super) mind: Option<Mind>,
@@ -80,6 +82,7 @@ impl Node {
             dialled: now,
             was_placed: false,
             refused: false,
+            publishes: false,
             me,
             mind: None,
         }

@@ -77,7 +77,9 @@ fn a_hostile_node_harms_no_more_than_what_hangs_below_it() {
     for malice in Malice::ALL {
         let harm = attack(&plan, malice);
         eprintln!("{malice:?}: {harm:?}");
-        if true { continue; }
+        if true {
+            continue;
+        }
         assert!(harm.below > 5, "{malice:?}: {harm:?}");
         assert_eq!(harm.innocent, 0, "{malice:?}: {harm:?}");
         assert_eq!(harm.outside_late.share(), Some(1.0), "{malice:?}: {harm:?}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cloak::forward::WATERMARK_START;
-use crate::limits::HOPS_MAX;
+use crate::limits::{DIRECTORY_LOOKUP, HOPS_MAX};
 use crate::sim::overlay::figures::ChurnFigures;
 use crate::sim::overlay::graph::{Graph, pick};
 use crate::sim::overlay::world::{Event, World};
@@ -18,6 +18,8 @@ const AGAIN_AFTER: Duration = Duration::from_millis(1_500);
 const IN_TIME: Duration = Duration::from_secs(3);
 /// How long after a root's death packets count as near to it.
 const NEAR_ROOT_DEATH: Duration = Duration::from_secs(10);
+/// Packets for each look-up.
+const PACKETS_PER_LOOKUP: u32 = 10;
 /// A node takes part in the traffic from this age on.
 const GROWN_UP: Duration = Duration::from_secs(5);
 
@@ -41,6 +43,8 @@ pub(super) struct Packet {
 pub(super) enum Traffic {
     /// A packet is sent between two nodes.
     Send,
+    /// A node looks up another one.
+    Ask,
     /// A packet is sent again unless it has arrived.
     Again(u64),
     /// A packet is judged.
@@ -100,7 +104,10 @@ impl World {
             next: self.traffic.next,
             ..State::default()
         };
-        self.queue.push(self.now, Event::Traffic(Traffic::Send));
+        self.take_lookups();
+        for what in [Traffic::Send, Traffic::Ask] {
+            self.queue.push(self.now, Event::Traffic(what));
+        }
         self.next_death();
         for number in 0..rates.root_deaths {
             let share = rates.span / rates.root_deaths.max(1);
@@ -108,13 +115,15 @@ impl World {
             self.queue
                 .push(self.now + share * number + share / 3, death);
         }
-        self.run(until + IN_TIME);
+        self.run(until + IN_TIME + DIRECTORY_LOOKUP);
+        self.traffic.figures.lookups = self.take_lookups();
         self.traffic.figures
     }
 
     pub(super) fn traffic(&mut self, what: Traffic) {
         match what {
             Traffic::Send => self.send(),
+            Traffic::Ask => self.look_up(),
             Traffic::Again(number) => self.again(number),
             Traffic::Judge(number) => self.judge(number),
             Traffic::Death => {
@@ -204,6 +213,17 @@ impl World {
             && !sent.arrived
         {
             self.leave(number, sent);
+        }
+    }
+
+    fn look_up(&mut self) {
+        if self.now >= self.traffic.until {
+            return;
+        }
+        let next = self.now + self.traffic.send_every * PACKETS_PER_LOOKUP;
+        self.queue.push(next, Event::Traffic(Traffic::Ask));
+        if let Some((from, to)) = self.ends() {
+            self.ask(from, to);
         }
     }
 

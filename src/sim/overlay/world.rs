@@ -9,6 +9,7 @@ use crate::cloak::overlay::{self, Misbehaviour, Overlay};
 use crate::name::Name;
 use crate::random::Random;
 use crate::sim::overlay::Plan;
+use crate::sim::overlay::directory::Lookups;
 use crate::sim::overlay::graph::{Graph, pick};
 use crate::sim::overlay::hostile::BOUT;
 use crate::sim::overlay::memory::Memory;
@@ -28,6 +29,9 @@ const DIAL_PAUSE: Duration = Duration::from_secs(1);
 const PLACE_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of a link frame around an overlay message: lengths, kind and seal.
 const FRAME_BYTES: usize = 5 + 1 + 16;
+
+/// What nodes publish beside their places.
+const ENDPOINT: &str = "node.example:4001";
 
 /// What can happen.
 #[derive(Debug)]
@@ -66,7 +70,7 @@ pub(super) struct World {
     pub(super) live: Vec<usize>,
     /// Every node once for each of its links, while the overlay grows.
     ends: Vec<usize>,
-    pub(super) names: BTreeMap<Name, usize>,
+    names: BTreeMap<Name, usize>,
     tags: BTreeMap<Tag, usize>,
     pub(super) queue: Queue<Event>,
     next_link: u64,
@@ -79,6 +83,7 @@ pub(super) struct World {
     pub(super) closed: u64,
     verifier: Arc<Memory>,
     pub(super) traffic: traffic::State,
+    pub(super) lookups: Lookups,
 }
 
 impl World {
@@ -103,7 +108,8 @@ impl World {
             misbehaviour: 0,
             closed: 0,
             verifier: Arc::default(),
-            traffic: Default::default(),
+            traffic: traffic::State::default(),
+            lookups: Lookups::default(),
         }
     }
 
@@ -283,8 +289,13 @@ impl World {
         let (Some(name), now) = (self.name(peer), self.now) else {
             return;
         };
-        if let Some(overlay) = self.overlay(node) {
+        if let Some(node) = self.nodes.get_mut(node)
+            && let Some(overlay) = &mut node.overlay
+        {
             overlay.neighbour_up(name, now);
+            if !std::mem::replace(&mut node.publishes, true) {
+                overlay.publish(vec![ENDPOINT.to_owned()], now);
+            }
         }
         self.drain(node);
     }
@@ -355,11 +366,15 @@ impl World {
         let Some(overlay) = &mut node.overlay else {
             return;
         };
-        let mut wanted = Vec::new();
+        let (mut wanted, mut answers) = (Vec::new(), Vec::new());
         while let Some(event) = overlay.poll_event() {
             match event {
                 overlay::Event::WantLink(name) => wanted.extend(self.names.get(&name)),
-                overlay::Event::Keys => {}
+                overlay::Event::Found { query, found } => answers.push((query, Some(found))),
+                overlay::Event::NotFound { query, .. } => answers.push((query, None)),
+                overlay::Event::Keys
+                | overlay::Event::Published(_)
+                | overlay::Event::Sequence(_) => {}
                 overlay::Event::Moved => {
                     let tree = overlay.tree();
                     node.was_placed |= tree.parent().is_some() || tree.children().next().is_some();
@@ -386,6 +401,9 @@ impl World {
         }
         for peer in wanted {
             self.link_wanted(number, peer);
+        }
+        for (query, found) in answers {
+            self.answered(number, query, found.as_deref());
         }
     }
 
@@ -479,10 +497,6 @@ impl World {
         }
     }
 
-    pub(super) fn has_parent(&self, number: usize) -> bool {
-        self.nodes.get(number).is_some_and(Node::has_parent)
-    }
-
     pub(super) fn is_homeless(&self, number: usize) -> bool {
         self.nodes.get(number).is_some_and(Node::is_homeless)
     }
@@ -497,6 +511,10 @@ impl World {
 
     pub(super) fn overlay(&mut self, number: usize) -> Option<&mut Overlay> {
         self.nodes.get_mut(number)?.overlay.as_mut()
+    }
+
+    pub(super) fn numbered(&self, name: Name) -> Option<usize> {
+        self.names.get(&name).copied()
     }
 
     pub(super) fn number(&self, tag: Tag) -> Option<usize> {

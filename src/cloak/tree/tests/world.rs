@@ -18,7 +18,9 @@ pub(super) const CALENDAR: Calendar = Calendar(1_800_000_000);
 
 /// Remembers what it checked, for all nodes of a world.
 #[derive(Debug, Default)]
-struct Memo(Mutex<BTreeMap<([u8; 32], Vec<u8>, [u8; 64]), bool>>);
+struct Memo(Mutex<BTreeMap<Statement, bool>>);
+
+type Statement = ([u8; 32], Vec<u8>, [u8; 64]);
 
 impl Verify for Memo {
     fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
@@ -59,6 +61,8 @@ pub(super) struct World {
     pub(super) faults: Vec<(usize, usize, Misbehaviour)>,
     pub(super) random: Random,
     seed: u64,
+    /// Nothing comes from the first to the second.
+    pub(super) mute: Option<(usize, usize)>,
     memo: Arc<Memo>,
     geometry: Arc<Geometry>,
 }
@@ -86,6 +90,7 @@ impl World {
             faults: Vec::new(),
             random: Random::from_number(seed),
             seed,
+            mute: None,
             memo: Arc::default(),
             geometry: Arc::new(Geometry::new(Metric::Tree, degree).unwrap()),
         }
@@ -174,7 +179,7 @@ impl World {
             let to = self.names[&to];
             self.bytes += bytes.len();
             self.sent += 1;
-            if self.links.contains(&edge(node, to)) {
+            if self.links.contains(&edge(node, to)) && self.mute != Some((node, to)) {
                 // A latency for each link, the same in both directions: nothing is overtaken.
                 let (a, b) = edge(node, to);
                 let latency = 5 + (u64::try_from(a * 7 + b * 13).unwrap() % 40);
@@ -231,12 +236,11 @@ impl World {
             let mut part = BTreeSet::from([start]);
             let mut stack = vec![start];
             while let Some(at) = stack.pop() {
-                for (a, b) in &self.links {
-                    for (from, to) in [(*a, *b), (*b, *a)] {
-                        if from == at && self.nodes.contains_key(&to) && part.insert(to) {
-                            left.remove(&to);
-                            stack.push(to);
-                        }
+                let both = self.links.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]);
+                for (_, to) in both.filter(|(from, _)| *from == at) {
+                    if self.nodes.contains_key(&to) && part.insert(to) {
+                        left.remove(&to);
+                        stack.push(to);
                     }
                 }
             }
@@ -317,7 +321,7 @@ impl World {
             let own = Own {
                 tag,
                 tree: number,
-                place: tree.place_in(number),
+                place: tree.place_toward(number, &path),
             };
             let neighbours = tree.places_toward(number, &path);
             match forward::decide(&self.geometry, own, neighbours, &route, ingress, None) {
