@@ -7,9 +7,11 @@ pub mod exit;
 mod connect;
 mod harden;
 mod keys;
+mod map;
 mod notify;
 mod pump;
 mod run;
+mod seen;
 mod setup;
 mod show;
 pub mod simulate;
@@ -60,6 +62,9 @@ fn perform(args: Args) -> Result<Exit, Failure> {
         Command::Check => print(&setup::check(config)?),
         Command::Connect { host, port } => connect::connect(config, &host, port),
         Command::Status { json } => print(&show::status(config, json)?),
+        Command::Map { file } => print(&seen::map(config, &file)?),
+        Command::Lookup { json, name } => print(&seen::lookup(config, json, &name)?),
+        Command::Trace { json, name } => seen::trace(config, json, &name),
         Command::Kill { what } => print(&show::kill(config, what)?),
         Command::Sim(options) => simulate::simulate(&options),
     }

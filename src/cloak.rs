@@ -10,7 +10,10 @@ pub mod geometry;
 pub mod neighbours;
 pub mod overlay;
 pub mod poincare;
+pub mod queues;
+pub mod relay;
 pub mod tree;
 
 mod bearings;
 mod fixed;
+mod notices;

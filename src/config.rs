@@ -70,6 +70,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// Its links.
     pub link: LinkConfig,
+    /// Its part in the overlay.
+    pub cloak: CloakConfig,
     /// Its SOCKS5 and HTTP CONNECT endpoint.
     pub proxy: ProxyConfig,
     /// Local nicknames.
@@ -98,6 +100,11 @@ impl Config {
     /// Every problem found, in the order of lines.
     pub fn parse(source: &Source<'_>, memory_default: u64) -> Result<Self, ConfigError> {
         resolve::resolve(source, memory_default)
+    }
+
+    /// Whether the node carries frames of others.
+    pub fn is_relay(&self) -> bool {
+        self.cloak.relay.unwrap_or(!self.link.listen.is_empty())
     }
 
     /// Whether the file holds passwords, so that it must be readable by its owner only.
@@ -155,6 +162,58 @@ pub struct LinkConfig {
     pub listen: Vec<SocketAddr>,
     /// Whom to dial. Default nobody.
     pub peers: Vec<PeerEndpoint>,
+    /// Where other nodes may dial this one, told in the directory. Default [`Announce::Auto`].
+    pub announce: Announce,
+}
+
+impl LinkConfig {
+    /// The endpoints that are told in the directory, as `HOST:PORT`.
+    pub fn announced(&self) -> Vec<String> {
+        match &self.announce {
+            Announce::Auto => {
+                let open = |address: &&SocketAddr| {
+                    !address.ip().is_loopback() && !address.ip().is_unspecified()
+                };
+                let listen = self.listen.iter().filter(open);
+                listen.map(SocketAddr::to_string).collect()
+            }
+            Announce::Listed(endpoints) => endpoints.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// Which endpoints are told in the directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Announce {
+    /// The addresses where links are accepted, but no loopback ones and no wildcards.
+    #[default]
+    Auto,
+    /// These.
+    Listed(Vec<PeerEndpoint>),
+}
+
+/// `[cloak]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloakConfig {
+    /// Whether the node carries frames of others and lets them join below it; `None` is: if it listens.
+    pub relay: Option<bool>,
+    /// Directions of each place in the tree, the same for the whole overlay. Default 16.
+    pub degree: u32,
+    /// Who may be root of the tree; anyone if empty. Default empty.
+    pub roots: Vec<Name>,
+    /// Whether the two ends of a session that goes through relays link directly when they can. Default yes.
+    pub shortcuts: bool,
+}
+
+impl Default for CloakConfig {
+    fn default() -> Self {
+        Self {
+            relay: None,
+            degree: 16,
+            roots: Vec::new(),
+            shortcuts: true,
+        }
+    }
 }
 
 /// A peer to dial; its host is resolved again at each try.

@@ -1,4 +1,4 @@
-//! The local control socket: how `muses status`, `kill` and `connect` talk to the running daemon.
+//! The local control socket: how `muses status`, `kill`, `connect` and the like talk to the running daemon.
 //!
 //! A Unix stream socket of mode 0600; a caller must be the daemon's user or root (peer credentials).
 //! One request per connection, as one line of JSON, at most [`protocol::REQUEST_BYTES_MAX`] bytes,
@@ -9,6 +9,8 @@
 //! | `{"status":{}}` | `{"status":{..}}`, see [`status::Status`] |
 //! | `{"kill":{"session":3}}`, `{"kill":{"session":3,"channel":42}}` | `{"killed":true}`, or `false`: no such |
 //! | `{"reload":{}}` | `{"reloaded":"what changed"}` |
+//! | `{"lookup":{"name":".."}}` | `{"found":{..}}`, see [`overlay::FoundStatus`], or `failed` as below |
+//! | `{"trace":{"name":".."}}` | `{"hop":{..}}` for each step, see [`overlay::HopStatus`], then `{"traced":true}`, or `false`: not reached; or `failed` as below |
 //! | `{"connect":{"host":"..","port":22}}` | see below |
 //! | anything else | `{"error":"why"}` |
 //!
@@ -21,6 +23,7 @@
 //! Nothing here interprets what flows through a channel, and nothing here decides who may go where.
 
 pub mod client;
+pub mod overlay;
 pub mod pipe;
 pub mod protocol;
 pub mod server;

@@ -14,7 +14,11 @@ mod gate;
 mod half_open;
 mod handshakes;
 mod links;
+mod overlay;
+mod paths;
 mod requests;
+mod seek;
+mod shortcuts;
 #[cfg(test)]
 mod tests;
 mod validity;
@@ -23,27 +27,39 @@ mod view;
 pub use event::{ChannelKey, Event, LinkEnd, Ticket};
 pub use gate::GateStats;
 pub use links::Joined;
-pub use view::{ChannelView, LinkView, SessionState, SessionView};
+pub use view::overlay::{DirectoryView, NeighbourView, OverlayView, Role};
+pub use view::{ChannelView, LinkView, SessionState, SessionView, Way};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::cloak::geometry::Metric;
 use crate::cloak::neighbours::{Link as LinkNumber, Neighbours};
+use crate::cloak::overlay::{Overlay, Settings as OverlaySettings};
+use crate::cloak::relay::{Bounds, Relay};
+use crate::cloak::tree::Strict;
 use crate::core::gate::{Bucket, Gate, Meter};
 use crate::core::handshakes::Attempt;
 use crate::core::links::Link;
+use crate::core::paths::Carrier;
 use crate::core::requests::Requests;
+use crate::core::seek::Seek;
+use crate::core::shortcuts::Shortcut;
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
-use crate::session::{EndReason, Event as SessionEvent, LinkEvent, Options, ResetCode, Session};
+use crate::session::{
+    EndReason, Event as SessionEvent, HelloTo, LinkEvent, Options, ResetCode, Session,
+};
 use crate::ssm::handshake::Cookie;
 use crate::ssm::suite::Suite;
 use crate::time::{Calendar, Time};
 use crate::wire::failure::OpenFailure;
 use crate::wire::frame::ChannelId;
+use crate::wire::link::Route;
+use crate::wire::location::Location;
 
 /// Where bytes that arrive in order go.
 pub trait Deliver {
@@ -62,6 +78,35 @@ pub struct Settings {
     pub open_timeout: std::time::Duration,
     /// The session key of the network, or zeros.
     pub psk: Zeroizing<[u8; 32]>,
+    /// Settings of the overlay.
+    pub cloak: Cloak,
+}
+
+/// A node's part in the overlay.
+#[derive(Clone, Debug)]
+pub struct Cloak {
+    /// Directions of each place in the tree; the same on all nodes.
+    pub degree: u32,
+    /// Whether it carries frames of others and lets them join below it.
+    pub relay: bool,
+    /// Number of this node's last record in the directory, of an earlier run (R-D2).
+    pub last_seq: u64,
+    /// Who may be root of the tree; anyone if empty.
+    pub roots: Vec<Name>,
+    /// Whether it links directly to the peers of sessions that go through relays.
+    pub shortcuts: bool,
+}
+
+impl Default for Cloak {
+    fn default() -> Self {
+        Self {
+            degree: 16,
+            relay: true,
+            last_seq: 0,
+            roots: Vec::new(),
+            shortcuts: true,
+        }
+    }
 }
 
 /// A session and what the core knows beside it.
@@ -76,6 +121,20 @@ struct Entry {
     spare: bool,
     /// The link by which the Hello came that made it.
     ingress: Option<LinkNumber>,
+    /// How its packets leave.
+    carrier: Option<Carrier>,
+    /// The place of the peer for which that was found.
+    aim: Option<Location>,
+    /// Links that the last packet took which came for it, as its relays tell.
+    hops: Option<u8>,
+}
+
+impl Entry {
+    /// The session with the header of its next frame; none while no link carries it.
+    fn carried(&mut self) -> Option<(&mut Self, Route)> {
+        let route = self.carrier.as_ref()?.route.clone();
+        Some((self, route))
+    }
 }
 
 /// What is known of a peer.
@@ -92,6 +151,13 @@ struct Peer {
     attempt: Option<Attempt>,
     /// What a loaded peer wants to see with our next Hello, and since when we have it.
     cookie: Option<(Cookie, Time)>,
+    /// Where it hangs, and where it can be dialled, by its newest record in the directory.
+    places: Vec<Location>,
+    endpoints: Vec<String>,
+    seek: Seek,
+    shortcut: Shortcut,
+    /// A link to it would help the tree.
+    tie_wanted: bool,
     /// Handshakes that it may cause as a neighbour, and Hellos that came from it as one.
     bucket: Bucket,
     arrivals: Meter,
@@ -108,6 +174,11 @@ pub struct Core {
     links: BTreeMap<LinkNumber, Link>,
     next_link: LinkNumber,
     neighbours: Neighbours,
+    overlay: Overlay,
+    /// Frames of other nodes that wait here for their turn.
+    relay: Relay,
+    /// Who is looked up under which number.
+    lookups: BTreeMap<u64, Name>,
     peers: BTreeMap<Name, Peer>,
     sessions: BTreeMap<u32, Entry>,
     next_session: u32,
@@ -136,7 +207,16 @@ impl Core {
         mut random: Random,
         epoch: Calendar,
     ) -> Self {
-        let neighbours = Neighbours::new(me.name());
+        let overlay = OverlaySettings {
+            me: Arc::clone(&me),
+            degree: settings.cloak.degree,
+            metric: Metric::Tree,
+            relay: settings.cloak.relay,
+            roots: settings.cloak.roots.clone(),
+            verifier: Arc::new(Strict),
+            last_seq: settings.cloak.last_seq,
+        };
+        let overlay = Overlay::new(overlay, random.fork(), Time::ZERO, epoch);
         let gate = Gate::new(me.name(), &mut random);
         Self {
             me,
@@ -145,7 +225,10 @@ impl Core {
             epoch,
             links: BTreeMap::new(),
             next_link: 0,
-            neighbours,
+            neighbours: Neighbours::default(),
+            overlay,
+            relay: Relay::new(Bounds::default()),
+            lookups: BTreeMap::new(),
             peers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_session: 0,
@@ -202,6 +285,9 @@ impl Core {
         first
             .unwrap_or(Time::NEVER)
             .min(self.links_due_at())
+            .min(self.overlay.poll_timeout())
+            .min(self.seeks_due_at())
+            .min(self.shortcuts_due_at())
             .min(self.half_open_due_at())
             .min(self.recheck_due_at())
     }
@@ -209,6 +295,10 @@ impl Core {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Time) {
         self.poll_links(now);
+        self.overlay.handle_timeout(now);
+        self.settle_overlay(now);
+        self.poll_seeks(now);
+        self.poll_shortcuts(now);
         let due: Vec<u32> = self
             .sessions
             .iter()
@@ -249,20 +339,38 @@ impl Core {
                 continue;
             };
             self.let_requests_go(number, now);
-            while let Some(signal) = self
-                .sessions
-                .get_mut(&number)
-                .and_then(|e| e.session.poll_signal())
+            self.send_signals(number, peer);
+            let Some(entry) = self.sessions.get(&number) else {
+                continue;
+            };
+            if entry.session.destination() != entry.aim.as_ref() {
+                self.reroute(number, None, now);
+            }
+            let Some(entry) = self.sessions.get(&number) else {
+                continue;
+            };
+            if entry.session.wants_to_send(now)
+                && let Some(carrier) = &entry.carrier
             {
-                self.send_signal(peer, &signal.message, signal.to.is_none());
+                self.hot.insert(carrier.link);
             }
-            let wants = self
-                .sessions
-                .get(&number)
-                .is_some_and(|e| e.session.wants_to_send(now));
-            if wants && let Some(link) = self.neighbours.preferred(peer.tag()) {
-                self.hot.insert(link);
-            }
+        }
+    }
+
+    /// Sends the Re-Hellos of a session: questions everywhere, answers to where the question came from, by
+    /// a link to the peer and through relays.
+    fn send_signals(&mut self, number: u32, peer: Name) {
+        while let Some(signal) = self
+            .sessions
+            .get_mut(&number)
+            .and_then(|entry| entry.session.poll_signal())
+        {
+            let places: Vec<&Location> = match &signal.to {
+                HelloTo::Everywhere(places) => places.iter().collect(),
+                HelloTo::At(place) => vec![place],
+            };
+            let ways = self.all_ways(peer, &places);
+            self.send_signal(ways, &signal.message);
         }
     }
 
@@ -312,10 +420,12 @@ impl Core {
                 return;
             }
             SessionEvent::Suspended(reason) => {
+                self.seek(peer, now);
                 self.events.push_back(Event::WantLink(peer));
                 Event::Suspended(number, peer, reason)
             }
             SessionEvent::Resumed => {
+                self.seek_done(peer);
                 self.events.push_back(Event::Resumed(number, peer));
                 self.check_validity(number, now);
                 self.poll_requests(now);
@@ -344,8 +454,8 @@ impl Core {
         }
     }
 
-    /// A link to the peer came up: whatever waits for one goes on.
-    fn peer_reachable(&mut self, peer: Name, boot: [u8; 16], now: Time) {
+    /// The peer can be reached: whatever waits for that goes on. `boot` is its boot id, as far as it is known.
+    fn peer_reachable(&mut self, peer: Name, boot: Option<[u8; 16]>, now: Time) {
         let sessions = self
             .peers
             .get(&peer)
@@ -355,7 +465,7 @@ impl Core {
             let Some(entry) = self.sessions.get_mut(&number) else {
                 continue;
             };
-            let restarted = entry.boot.is_some_and(|known| known != boot);
+            let restarted = boot.is_some() && entry.boot.is_some() && entry.boot != boot;
             if entry.session.is_suspended() || entry.session.is_suspected() {
                 entry.session.link_event(LinkEvent::Up, now);
                 self.touched.insert(number);
@@ -415,8 +525,8 @@ impl Core {
 
     /// The link that carries a session, if there is one.
     pub fn link_of(&self, session: u32) -> Option<LinkNumber> {
-        let entry = self.sessions.get(&session)?;
-        self.neighbours.preferred(entry.session.peer().tag())
+        let carrier = self.sessions.get(&session)?.carrier.as_ref();
+        carrier.map(|carrier| carrier.link)
     }
 
     /// Ends a session: goodbye to the peer, reset to every channel. False when there is none.

@@ -17,7 +17,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet};
 
 use crate::cloak::neighbours::Link;
-use crate::core::{ChannelKey, Core, Event, Joined, LinkView, SessionView};
+use crate::cloak::overlay::{Found, Traced};
+use crate::core::{ChannelKey, Core, Event, Joined, LinkView, OverlayView, SessionView};
 use crate::engine::connections::Waiting;
 use crate::lcm::local::{LocalConnection, LocalStream};
 use crate::lcm::pump::Moved;
@@ -29,6 +30,7 @@ use crate::net::clock::{Clock, slept};
 use crate::session::ResetCode;
 use crate::srm::resume::Reason;
 use crate::wire::failure::OpenFailure;
+use crate::wire::location::Location;
 use crate::wire::target::Target;
 
 /// How long a node that stops waits for what is under way.
@@ -73,6 +75,11 @@ pub enum Command {
     Served(ChannelKey, Result<Served, OpenFailure>),
     /// The network may have changed: ask every link, end every pause.
     NetworkChanged,
+    /// Look a node up in the directory.
+    Lookup(Name, oneshot::Sender<Option<Found>>),
+    /// Ask who is this many nodes further on, the next one zero, on the way to a node, which may hang at
+    /// these places, too. No answer when nobody answers, and at once when there is no way.
+    Trace(Name, Vec<Location>, u8, oneshot::Sender<Traced>),
     /// Show everything.
     View(oneshot::Sender<View>),
     /// End a session.
@@ -92,6 +99,8 @@ pub struct View {
     pub sessions: Vec<SessionView>,
     /// Every link.
     pub links: Vec<LinkView>,
+    /// The node's part in the overlay.
+    pub overlay: OverlayView,
     /// Local connections in the table.
     pub connections: usize,
 }
@@ -102,12 +111,19 @@ pub type Serve = Box<dyn Fn(ChannelKey, Name, Target) + Send>;
 /// Told when channels wait for a link to a peer.
 pub type Want = Box<dyn Fn(Name) + Send>;
 
+/// Dials a node at one of these endpoints; the link is a shortcut if it says true.
+pub type Dial = Box<dyn Fn(Name, Vec<String>, bool) + Send>;
+
 /// What the engine needs from outside.
 pub struct Surroundings {
     /// Serves incoming channels.
     pub serve: Serve,
     /// Hears which peers are wanted.
     pub want: Want,
+    /// Dials nodes that the overlay has found.
+    pub dial: Dial,
+    /// Writes down the number of the node's newest record in the directory.
+    pub published: Box<dyn Fn(u64) + Send>,
     /// How peers are shown in logs.
     pub show: Box<dyn Fn(Name) -> String + Send>,
 }
@@ -224,6 +240,8 @@ struct Loop {
     waiting: RefCell<BTreeMap<crate::core::Ticket, Waiting>>,
     incoming: RefCell<BTreeMap<ChannelKey, Option<Served>>>,
     links: RefCell<BTreeMap<Link, RunningLink>>,
+    lookups: RefCell<BTreeMap<Name, Vec<oneshot::Sender<Option<Found>>>>>,
+    traces: RefCell<BTreeMap<u64, oneshot::Sender<Traced>>>,
 }
 
 struct RunningLink {
@@ -241,6 +259,8 @@ impl Loop {
             waiting: RefCell::default(),
             incoming: RefCell::default(),
             links: RefCell::default(),
+            lookups: RefCell::default(),
+            traces: RefCell::default(),
         })
     }
 
@@ -307,11 +327,32 @@ impl Loop {
             }
             Command::Served(key, result) => self.served(key, result),
             Command::NetworkChanged => self.network_changed(),
+            Command::Lookup(name, reply) => {
+                let mut lookups = self.lookups.borrow_mut();
+                lookups.retain(|_, asked| {
+                    asked.retain(|reply| !reply.is_closed());
+                    !asked.is_empty()
+                });
+                lookups.entry(name).or_default().push(reply);
+                drop(lookups);
+                self.shell.with(|core, now| core.look_up(name, now));
+            }
+            Command::Trace(name, places, left, reply) => {
+                let mut traces = self.traces.borrow_mut();
+                traces.retain(|_, reply| !reply.is_closed());
+                let asked = self
+                    .shell
+                    .with(|core, now| core.trace(name, &places, left, now));
+                if let Some(id) = asked {
+                    traces.insert(id, reply);
+                }
+            }
             Command::View(reply) => {
                 let connections = self.shell.table().len();
                 let view = self.shell.with(|core, now| View {
                     sessions: core.session_views(now),
                     links: core.link_views(now),
+                    overlay: core.overlay_view(now),
                     connections,
                 });
                 // The asker may have gone away.
@@ -391,6 +432,27 @@ impl Loop {
                 }
             }
             Event::WantLink(peer) => (self.surroundings.want)(peer),
+            Event::Dial(peer, endpoints, shortcut) => {
+                (self.surroundings.dial)(peer, endpoints, shortcut);
+            }
+            Event::Found(found) => {
+                let asked = self.lookups.borrow_mut().remove(&found.certificate.name());
+                for reply in asked.unwrap_or_default() {
+                    // Who asked may have given up.
+                    let _gone = reply.send(Some((*found).clone()));
+                }
+            }
+            Event::Published(seq) => (self.surroundings.published)(seq),
+            Event::NotFound(name) => {
+                for reply in self.lookups.borrow_mut().remove(&name).unwrap_or_default() {
+                    let _gone = reply.send(None);
+                }
+            }
+            Event::Traced(traced) => {
+                if let Some(reply) = self.traces.borrow_mut().remove(&traced.id) {
+                    let _gone = reply.send(traced);
+                }
+            }
         }
     }
 }

@@ -22,6 +22,32 @@ pub const FRAME_BODY_MAX: usize = PACKET_PLAIN_MAX + PACKET_TAG_MAX;
 pub const FRAME_HEAD_MAX: usize = 4_096;
 /// Frames after which a link direction moves to its next key.
 pub const FRAMES_PER_LINK_KEY: u64 = 1 << 20;
+/// Least and largest degree of the overlay's tree: with two directions there is no plane, and beyond 256 an
+/// edge is so long that both metrics are the same.
+pub const DEGREES: (u32, u32) = (3, 256);
+/// Nodes found by the overlay that are dialled at once; further ones wait until the core asks again.
+pub const FOUND_DIALS_AT_ONCE: usize = 8;
+/// Pause between tries to link directly to the peer of a session that goes through relays, first and longest.
+pub const SHORTCUT_PAUSE: Duration = Duration::from_secs(10);
+/// See [`SHORTCUT_PAUSE`].
+pub const SHORTCUT_PAUSE_MAX: Duration = Duration::from_secs(600);
+/// Pause after which a neighbour may cause one more notice about a way, and how many it may cause at once;
+/// further ones are dropped.
+pub const NOTICES_PAUSE: Duration = Duration::from_millis(20);
+/// See [`NOTICES_PAUSE`].
+pub const NOTICES_BURST: u32 = 64;
+/// Pause between look-ups of one peer, first and longest.
+pub const SEEK_PAUSE: Duration = Duration::from_millis(500);
+/// See [`SEEK_PAUSE`].
+pub const SEEK_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How long `muses lookup` waits for the directory, which gives up by itself before.
+pub const LOOKUP_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a step of `muses trace` waits for its answer.
+pub const TRACE_PATIENCE: Duration = Duration::from_secs(2);
+/// Questions of one step of a trace.
+pub const TRACE_TRIES: u32 = 2;
+/// Steps in a row without an answer after which a trace ends.
+pub const TRACE_SILENT_MAX: u32 = 3;
 /// Hops that a packet may still make when it leaves its sender (R-O1).
 pub const HOPS_MAX: u8 = 64;
 
@@ -111,6 +137,27 @@ pub const PEERS_MAX: usize = 16_384;
 /// Sessions with one peer (R-X2); further handshakes of that peer are dropped.
 pub const SESSIONS_PER_PEER: usize = 16;
 
+/// Bytes that may wait at a relay for one neighbour: 33 ms of 1 Gbit/s, and more than marks let wait. The
+/// oldest frame of the longest flow of the neighbour that sent most is dropped beyond.
+pub const RELAY_LINK_MAX: usize = 4 << 20;
+/// Bytes of one neighbour that may wait at a relay, for whomever: two links full, so that one neighbour that
+/// takes nothing leaves it half. The oldest frame of its longest flow, where most of it waits, is dropped
+/// beyond.
+pub const RELAY_INGRESS_MAX: usize = 8 << 20;
+/// Bytes that may wait at a relay in all: a small part of the memory of any machine. The neighbour of which
+/// most waits loses frames beyond.
+pub const RELAY_NODE_MAX: usize = 32 << 20;
+/// What a waiting frame is charged with beside its bytes: its header, its place in the queue, and the
+/// allocator's share. So at most 8,192 frames wait for one neighbour.
+pub const RELAY_FRAME_COST: usize = 512;
+/// Flows of one neighbour that have queues of their own on one link; further ones share one.
+pub const RELAY_FLOWS_MAX: usize = 1_024;
+/// A frame that has waited this long at a relay is marked: its session sends less.
+pub const RELAY_MARK: Duration = Duration::from_millis(10);
+/// Frames per second and burst that a relay passes on for one neighbour (R-O3): twice of what fills 1 Gbit/s
+/// with the smallest packets. Further ones are dropped.
+pub const RELAY_FRAMES_PER_SECOND: (u32, u32) = (200_000, 20_000);
+
 /// A neighbour that has said nothing for this long is asked for a sign of life.
 pub const LINK_PING: Duration = Duration::from_millis(500);
 /// A link whose ping is unanswered for this long gets a second one beside it.
@@ -121,6 +168,8 @@ pub const LINK_HURRY: Duration = Duration::from_millis(150);
 pub const LINK_DEAD: Duration = Duration::from_secs(3);
 /// A link without news for this long is not asked unless a session uses it.
 pub const LINK_PING_IDLE: Duration = Duration::from_secs(20);
+/// How long a link that carried a frame of others counts as in use.
+pub const LINK_RELAY_LINGER: Duration = Duration::from_secs(10);
 /// Links of one node (R-O4).
 pub const LINKS_MAX: usize = 1_024;
 /// Links that may be replays, because no frame has opened on them yet; further ones are closed, and the

@@ -6,6 +6,7 @@
 mod part;
 mod routing;
 mod service;
+mod state;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -147,6 +148,8 @@ impl Starting {
         let links = Links {
             listeners: vec![loopback],
             endpoints: Vec::new(),
+            announced: Vec::new(),
+            relay: false,
         };
         self.part(identity, Some(acl), links, Policy::only(outer), None)
             .map(Some)
@@ -169,6 +172,8 @@ impl Starting {
         let links = Links {
             listeners,
             endpoints,
+            announced: config.link.announced(),
+            relay: config.is_relay(),
         };
         self.part(identity, config.forwarder.clone(), links, policy, state_dir)
     }

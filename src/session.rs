@@ -26,6 +26,7 @@ mod table;
 mod tests;
 mod timers;
 
+pub use crate::srm::resume::HelloTo;
 pub(crate) use audit::Audit;
 pub use channel::{Channel, Phase};
 pub use event::{EndReason, Event, Misbehaviour, ResetCode};
@@ -106,6 +107,8 @@ struct PairState {
     acks: Acks,
     flight: Flight,
     highest: Option<u64>,
+    /// Marked packets that the peer has told of.
+    marked: u64,
 }
 
 impl PairState {
@@ -115,7 +118,15 @@ impl PairState {
             acks: Acks::default(),
             flight: Flight::default(),
             highest: None,
+            marked: 0,
         }
+    }
+
+    /// Marked packets that the peer tells of for the first time; `marked` is its count.
+    fn told_marked(&mut self, marked: u64) -> u64 {
+        let more = marked.saturating_sub(self.marked);
+        self.marked += more;
+        more
     }
 }
 
@@ -132,6 +143,23 @@ pub struct Stats {
     pub bytes_resent: u64,
     /// Bytes of channels that were sent, again or not.
     pub bytes_sent: u64,
+}
+
+/// Where the two ends of a session hang when it begins.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// This end.
+    pub own: Location,
+    /// The peer, as far as the handshake shows it.
+    pub peer: Location,
+}
+
+impl Places {
+    /// Both at the ends of one link.
+    pub const NEIGHBOURS: Self = Self {
+        own: Location::Neighbour,
+        peer: Location::Neighbour,
+    };
 }
 
 /// A secure, resumable association between two names.
@@ -152,6 +180,10 @@ pub struct Session {
     /// Of the path that the newest packet took.
     window: Window,
     packet_len: usize,
+    /// The path leads through relays.
+    relayed: bool,
+    /// Bytes of channels wait until then, even if the window has room.
+    paced_until: Option<Time>,
     confirmed: bool,
     finished: channel::Told,
     channels: BTreeMap<ChannelId, Channel>,
@@ -187,6 +219,7 @@ impl Session {
     /// packet opens (R-H4).
     pub fn new(
         established: &Established,
+        places: Places,
         options: Options,
         random: &mut Random,
         now: Time,
@@ -194,7 +227,7 @@ impl Session {
         let side = established.side;
         let setup = Setup {
             side,
-            peer_location: Location::Neighbour,
+            peer_location: places.peer,
             rtt: Duration::from_millis(100),
             early_data: false,
             unanswered_max: options.max_j,
@@ -214,8 +247,10 @@ impl Session {
             resume: Resume::new(setup, now),
             pairs: VecDeque::from([PairState::new(Pair { a: 0, b: 0 })]),
             rtt: Rtt::default(),
-            window: Window::new(0, now),
+            window: Window::new(0, false, now),
             packet_len: PACKET_PLAIN_CHOSEN,
+            relayed: false,
+            paced_until: None,
             confirmed: side == Side::A,
             finished: channel::Told::Due,
             channels: BTreeMap::new(),
@@ -231,7 +266,7 @@ impl Session {
             probe_due: false,
             goodbye: None,
             ended: false,
-            location: Location::Neighbour,
+            location: places.own,
             heard_at: now,
             sent_at: now,
             live_since: now,
@@ -283,6 +318,11 @@ impl Session {
     /// Whether the peer cannot be reached.
     pub fn is_suspended(&self) -> bool {
         self.resume.is_suspended(&self.epochs)
+    }
+
+    /// Where the peer's packets go; nowhere while none may be sent.
+    pub fn destination(&self) -> Option<&Location> {
+        self.resume.destination(&self.epochs)
     }
 
     /// Whether the session is over.

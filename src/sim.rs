@@ -15,6 +15,7 @@ mod hop;
 mod journal;
 mod nodes;
 pub mod overlay;
+mod relay;
 mod sessions;
 mod setting;
 #[cfg(test)]
@@ -23,5 +24,6 @@ mod watch;
 mod wire;
 
 pub use nodes::run as run_nodes;
+pub use relay::run as run_relay;
 pub use sessions::{outage, run as run_sessions};
 pub use setting::{Failure, Report};

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod frame;
 pub mod link;
 pub mod location;
+pub mod notice;
 pub mod packet;
 pub mod record;
 pub mod tag;

@@ -328,6 +328,9 @@ fn without_a_daemon_the_callers_exit_69() {
         &["status"][..],
         &["kill", "1"],
         &["connect", "a.example", "1"],
+        &["map"],
+        &["lookup", "gw"],
+        &["trace", "gw"],
     ] {
         let refused = output(dir.path(), args);
         assert_eq!(refused.status.code(), Some(69), "{args:?}");
@@ -482,6 +485,76 @@ fn connect_exits_with_the_code_of_the_failure_and_a_silent_stdout() {
         assert_eq!(output.status.code(), Some(code));
         assert!(output.stdout.is_empty());
         assert!(text(&output.stderr).contains("db.example:5432: because"));
+    }
+}
+
+#[test]
+fn a_trace_shows_each_step_as_it_comes_and_its_end_is_the_exit_code() {
+    for (end, code) in [("true", 0), ("false", 75)] {
+        let daemon = Daemon::new();
+        let mut caller = muses(daemon.dir.path(), &["trace", "far"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut control, _) = daemon.listener.accept().unwrap();
+        assert_eq!(line(&mut control), "{\"trace\":{\"name\":\"far\"}}\n");
+        let mut shown = BufReader::new(caller.stdout.take().unwrap());
+        for (hop, wanted) in [
+            (
+                r#"{"hop":{"hop":1,"name":"ae","alias":"gw","ms":1.25}}"#,
+                "1 gw 1.2 ms -",
+            ),
+            (r#"{"hop":{"hop":2}}"#, "2 * - -"),
+            (
+                r#"{"hop":{"hop":3,"name":"aefar","place":{"path":[[4,9]]},"ms":7.0}}"#,
+                "3 aefar 7.0 ms /4",
+            ),
+        ] {
+            control.write_all(format!("{hop}\n").as_bytes()).unwrap();
+            let mut text = String::new();
+            shown.read_line(&mut text).unwrap();
+            let words: Vec<_> = text.split_whitespace().collect();
+            assert_eq!(words.join(" "), wanted);
+        }
+        control
+            .write_all(format!("{{\"traced\":{end}}}\n").as_bytes())
+            .unwrap();
+        assert_eq!(caller.wait().unwrap().code(), Some(code));
+    }
+}
+
+#[test]
+fn a_lookup_shows_the_record_or_exits_with_the_code_of_the_failure() {
+    let found = r#"{"found":{"name":"aefar","places":[{"tree":"aa","term":2,"path":[[4,9]]}],
+        "endpoints":["h:1"],"serial":5,"not_after":77}}"#
+        .replace('\n', " ");
+    let failed = r#"{"failed":"unknown_name","exit":68,"message":"nobody knows it"}"#;
+    for (answer, arguments, code, wanted) in [
+        (
+            found.as_str(),
+            &["lookup", "far"][..],
+            0,
+            "place /4 of tree aa, term 2\nendpoint h:1\n",
+        ),
+        (&found, &["lookup", "far", "--json"], 0, "\"endpoints\": ["),
+        (failed, &["lookup", "far"], 68, "nobody knows it"),
+        ("{\"killed\":true}", &["lookup", "far"], 1, "not understood"),
+    ] {
+        let daemon = Daemon::new();
+        let caller = muses(daemon.dir.path(), arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut control, _) = daemon.listener.accept().unwrap();
+        assert_eq!(line(&mut control), "{\"lookup\":{\"name\":\"far\"}}\n");
+        control.write_all(format!("{answer}\n").as_bytes()).unwrap();
+        drop(control);
+        let out = caller.wait_with_output().unwrap();
+        assert_eq!(out.status.code(), Some(code), "{answer}");
+        let told = if code == 0 { out.stdout } else { out.stderr };
+        assert!(text(&told).contains(wanted), "{}", text(&told));
     }
 }
 

@@ -404,6 +404,19 @@ fn session_keys_read_as_written() {
 }
 
 #[test]
+fn keys_of_the_overlay_read_as_written_and_only_open_addresses_are_announced() {
+    let config = accepted("cloak.toml");
+    assert_eq!(config.cloak.relay, Some(false));
+    assert_eq!(config.cloak.degree, 4);
+    assert!(!config.cloak.shortcuts);
+    assert_eq!(config.link.announced(), ["192.0.2.1:7700"]);
+    let listed = parse("[link]\nannounce = [\"gw.example.org:7700\"]\n").unwrap();
+    assert_eq!(listed.link.announced(), ["gw.example.org:7700"]);
+    let none = parse("[link]\nlisten = [\"192.0.2.1:7700\"]\nannounce = []\n").unwrap();
+    assert_eq!(none.link.announced(), Vec::<String>::new());
+}
+
+#[test]
 fn a_grant_of_the_embedded_node_is_for_the_outer_node_unless_it_says_otherwise() {
     let config = accepted("embedded.toml");
     let acl = config.embedded.unwrap().acl(name(4));
@@ -537,6 +550,9 @@ Links dialled:
 Links accepted:
   laptop (agats5yovb6rox2wunkg…)
   phone (ahwuskggfdi4frxk5ebt…)
+Overlay:
+  carries what other nodes send each other, sealed, and lets them join below it
+  its directory tells every node of the overlay that this one is there
 Destinations, first match wins:
   NODE.muses, SERVICE.NODE.muses: that node
   anything else: refused

@@ -13,6 +13,10 @@
 mod clients;
 #[path = "lab/failures.rs"]
 mod failures;
+#[path = "lab/load.rs"]
+mod load;
+#[path = "lab/mesh.rs"]
+mod mesh;
 #[path = "lab/net.rs"]
 mod net;
 #[path = "support/node.rs"]
@@ -22,11 +26,12 @@ mod sshd;
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Child;
 
 use tempfile::TempDir;
 
-use net::Net;
+use net::{Net, Place};
 use node::{GRANTS, Node, client_config, gateway_config, keygen, wait_until};
 
 /// The server, as the client names it.
@@ -84,6 +89,26 @@ impl Lab {
             gateway,
             server,
             folder,
+        }
+    }
+}
+
+/// What a load runs between: a client with its node, and a place where servers listen on [`SERVER`].
+#[derive(Clone, Copy)]
+struct Ends<'a> {
+    near: &'a Place,
+    client: &'a Node,
+    far: &'a Place,
+    folder: &'a Path,
+}
+
+impl Lab {
+    fn ends(&self) -> Ends<'_> {
+        Ends {
+            near: &self.net.client,
+            client: &self.client,
+            far: &self.net.server,
+            folder: self.folder.path(),
         }
     }
 }

@@ -22,6 +22,8 @@ mod node;
 mod pair;
 #[path = "two_nodes/ports.rs"]
 mod ports;
+#[path = "two_nodes/seen.rs"]
+mod seen;
 #[path = "two_nodes/suspended.rs"]
 mod suspended;
 

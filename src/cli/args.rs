@@ -43,9 +43,11 @@ Examples:
   curl --socks5-hostname 127.0.0.1:1080 http://example.org/
   ssh -o ProxyCommand='muses connect -c /etc/muses/proxy.toml \"%h\" %p' host.example.org
   muses status
+  muses trace gw
 
 Exit codes: 0 done, 1 failed while running, 64 wrong usage, 69 no daemon, 70 bug, 78 wrong
-configuration or key; of connect also: 68 unknown name, 75 time-out, 76 cut, 77 denied, 111 refused.
+configuration or key; of connect also: 68 unknown name, 75 time-out, 76 cut, 77 denied, 111 refused;
+of lookup and trace: 68 unknown name, 75 no answer or no way.
 
 Signals of a running node: SIGTERM and SIGINT drain for at most 5 s and exit 0, a second one exits at
 once; SIGHUP reads grants and routes again, all or nothing.";
@@ -89,11 +91,38 @@ pub enum Command {
         #[arg(value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
-    /// Show sessions, channels, links and memory of the running node.
+    /// Show sessions, channels, links, memory and place in the overlay of the running node.
     Status {
         /// As JSON, for scripts.
         #[arg(long)]
         json: bool,
+    },
+    /// Draw what the running node knows of the overlay, in the Poincaré disk, as an SVG file.
+    Map {
+        /// The file to write, replaced if it is there; `-` is stdout.
+        #[arg(default_value = "muses-map.svg")]
+        file: PathBuf,
+    },
+    /// Look a node up in the directory of the overlay: where it hangs, and where it can be linked.
+    ///
+    /// Exit codes: 0 found, 68 unknown, 69 no daemon, 75 the directory does not answer.
+    Lookup {
+        /// As JSON, for scripts.
+        #[arg(long)]
+        json: bool,
+        /// An alias of the running node, or a full name.
+        name: String,
+    },
+    /// Show the nodes on the way to a node, with the time that each takes to answer.
+    ///
+    /// A step without an answer is asked twice; after three of them in a row the trace ends. Relays
+    /// answer unproved. Exit codes: 0 reached, 68 unknown, 69 no daemon, 75 not reached.
+    Trace {
+        /// As JSON, for scripts, when it is over.
+        #[arg(long)]
+        json: bool,
+        /// An alias of the running node, or a full name.
+        name: String,
     },
     /// End a session or a channel of the running node; both sides are told.
     Kill {
@@ -137,8 +166,8 @@ mod tests {
     fn help_mentions_every_command_and_every_exit_code() {
         let help = Args::command().render_long_help().to_string();
         for word in [
-            "keygen", "name", "run", "check", "connect", "status", "kill", "sim", "--config",
-            "--log",
+            "keygen", "name", "run", "check", "connect", "status", "map", "lookup", "trace",
+            "kill", "sim", "--config", "--log",
         ] {
             assert!(help.contains(word), "{word}");
         }
@@ -195,6 +224,22 @@ mod tests {
         }
         assert!(parse(&["connect", "a.example"]).is_err());
         assert!(parse(&["connect", "a.example", "1", "2"]).is_err());
+    }
+
+    #[test]
+    fn map_has_a_file_of_its_own_and_lookup_and_trace_need_a_name() {
+        let file = |line: &[&str]| match parse(line).unwrap().command {
+            Some(Command::Map { file }) => file,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(file(&["map"]), PathBuf::from("muses-map.svg"));
+        assert_eq!(file(&["map", "-"]), PathBuf::from("-"));
+        assert_eq!(file(&["map", "x.svg"]), PathBuf::from("x.svg"));
+        for command in ["lookup", "trace"] {
+            assert!(parse(&[command]).is_err());
+            assert!(parse(&[command, "gw", "more"]).is_err());
+            assert!(parse(&[command, "gw", "--json"]).is_ok());
+        }
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::{fmt::Write, path::Path};
 
+use serde::Serialize;
+
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::seen;
 use crate::cli::setup;
 use crate::control::client::{self, CallError};
 use crate::control::protocol::{Request, Response};
@@ -11,15 +14,26 @@ use crate::control::status::{ChannelStatus, LinkStatus, SessionStatus, Status};
 
 /// Asks the daemon for its state and gives the text to print.
 pub(super) fn status(asked: Option<&Path>, json: bool) -> Result<String, Failure> {
-    let places = setup::control_places(asked)?;
-    let response = client::request(&places, &Request::Status {})?;
-    let Response::Status(status) = response else {
-        return Err(unexpected(&response));
-    };
-    if !json {
-        return Ok(table(&status));
+    let status = ask(asked)?;
+    if json {
+        pretty(&status)
+    } else {
+        Ok(table(&status))
     }
-    serde_json::to_string_pretty(&status)
+}
+
+/// Asks the daemon for its state.
+pub(super) fn ask(asked: Option<&Path>) -> Result<Status, Failure> {
+    let places = setup::control_places(asked)?;
+    match client::request(&places, &Request::Status {})? {
+        Response::Status(status) => Ok(status),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// JSON for scripts, and for people who look.
+pub(super) fn pretty(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value)
         .map(|text| text + "\n")
         .map_err(|e| Failure::new(Exit::Failed, e.to_string()))
 }
@@ -42,7 +56,7 @@ pub(super) fn kill(asked: Option<&Path>, what: Kill) -> Result<String, Failure> 
     Err(Failure::new(Exit::Failed, text))
 }
 
-fn unexpected(response: &Response) -> Failure {
+pub(super) fn unexpected(response: &Response) -> Failure {
     CallError::Nonsense(format!("{response:?}")).into()
 }
 
@@ -92,6 +106,7 @@ fn table(status: &Status) -> String {
         "error",
     ];
     section(&mut text, "links", &head, status.links.iter().map(link));
+    seen::overlay(&mut text, status);
     text
 }
 
@@ -138,7 +153,13 @@ fn link(l: &LinkStatus) -> Vec<String> {
     ]
 }
 
-fn section(text: &mut String, title: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+/// A table with a title, or that there is nothing.
+pub(super) fn section(
+    text: &mut String,
+    title: &str,
+    head: &[&str],
+    rows: impl Iterator<Item = Vec<String>>,
+) {
     let mut lines = vec![head.iter().map(|&h| h.to_owned()).collect::<Vec<_>>()];
     // Texts of the other side or of the system must not steer the terminal.
     lines.extend(rows.map(|row| {
@@ -166,11 +187,11 @@ fn section(text: &mut String, title: &str, head: &[&str], rows: impl Iterator<It
 }
 
 /// The alias, else the first twelve characters of the name.
-fn peer(name: &str, alias: Option<&str>) -> String {
+pub(super) fn peer(name: &str, alias: Option<&str>) -> String {
     alias.map_or_else(|| name.chars().take(12).collect(), str::to_owned)
 }
 
-fn answered(ms: Option<u64>) -> String {
+pub(super) fn answered(ms: Option<u64>) -> String {
     ms.map_or_else(
         || "never".to_owned(),
         |ms| match ms {
@@ -194,7 +215,7 @@ fn age(seconds: f64) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let (unit, shift) = match bytes {
         0..1024 => return format!("{bytes} B"),
         1024..1_048_576 => ("KiB", 10),

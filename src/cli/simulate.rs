@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cloak::geometry;
+use crate::limits::DEGREES;
 use crate::sim::overlay::{self, Churn, Figures, Plan, Tries};
 
 /// What `muses sim` plays. Lists are played in all combinations, one line each; figures are means over the
@@ -24,7 +25,7 @@ pub struct Options {
     links: u32,
     /// Directions of each node of the tree.
     #[arg(long, value_name = "Q", value_delimiter = ',', default_value = "16",
-          value_parser = clap::value_parser!(u32).range(i64::from(geometry::DEGREES.0)..=i64::from(geometry::DEGREES.1)))]
+          value_parser = clap::value_parser!(u32).range(i64::from(DEGREES.0)..=i64::from(DEGREES.1)))]
     degree: Vec<u32>,
     /// Whom a joiner dials: nodes by chance, or rather those that have many links already.
     #[arg(long, value_delimiter = ',', default_value = "random")]

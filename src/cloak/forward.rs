@@ -9,6 +9,7 @@ use crate::cloak::geometry::{Geometry, Steps};
 use crate::wire::codec::VARINT_MAX;
 use crate::wire::link::Route;
 use crate::wire::location::Location;
+pub use crate::wire::notice::Broken;
 use crate::wire::tag::Tag;
 
 /// Watermark of a packet that leaves its sender: any neighbour closer than the sender itself will do.
@@ -43,17 +44,6 @@ pub enum Verdict {
     Broken(Broken),
     /// Its hops are used up: it is dropped without a word (R-O1).
     Drop,
-}
-
-/// Why a path is broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// The place is that of this node, but the name is another's: the place is out of date.
-    Moved,
-    /// No neighbour is closer to the place.
-    Stuck,
-    /// The place is in another overlay, or is none at all.
-    Elsewhere,
 }
 
 /// Decides on a packet that came from `ingress` (none: from this node itself).
@@ -139,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_strictly_closest_is_taken_and_the_ingress_only_in_need() {
-        let geometry = Geometry::new(Metric::Tree, 4).unwrap();
+        let geometry = Geometry::new(Metric::Tree, 4);
         let far = [(1, 1), (1, 1), (1, 1)];
         let (root, near): (&Steps, &Steps) = (&[], &far[..2]);
         let table = [(tag(1), root), (tag(2), near), (tag(3), &far[..1])];
@@ -158,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_goes_nowhere_says_why() {
-        let geometry = Geometry::new(Metric::Tree, 4).unwrap();
+        let geometry = Geometry::new(Metric::Tree, 4);
         let place = [(2, 2)];
         let me = own(0, &place);
         let root: &Steps = &[];
@@ -180,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_neighbour_that_is_the_end_gets_it_wherever_it_hangs() {
-        let geometry = Geometry::new(Metric::Tree, 4).unwrap();
+        let geometry = Geometry::new(Metric::Tree, 4);
         let (place, moved) = ([(2, 2)], [(3, 3), (1, 1)]);
         let table: [(Tag, &Steps); 1] = [(tag(5), &moved)];
         let verdict = decide(
@@ -210,7 +200,7 @@ mod tests {
             beliefs in vec(vec(steps(), 10), 10), target in steps(), start in 0usize..10, to in 0usize..12, hyperbolic: bool,
         ) {
             let metric = if hyperbolic { Metric::Hyperbolic } else { Metric::Tree };
-            let geometry = Geometry::new(metric, 4).unwrap();
+            let geometry = Geometry::new(metric, 4);
             let mut route = route(to, &target);
             let mut at = start;
             let mut ingress = None;

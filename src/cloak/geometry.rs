@@ -22,13 +22,10 @@
 //! log2((1 + (n+1)²x) / (1 + n²x)) ≥ 1/n, which is more than 100,000 units: strictly closer stays strictly closer.
 
 use crate::cloak::fixed::{self, LOG_BITS, ONE, mul};
+use crate::limits::DEGREES;
 
 /// Slot and lease of each step from the root to a place.
 pub type Steps = [(u32, u32)];
-
-/// Least and largest degree of the tree: with two directions there is no plane, and beyond 256 an edge is
-/// so long that both metrics are the same.
-pub const DEGREES: (u32, u32) = (3, 256);
 
 /// Bits behind the point of the hyperbolic number.
 const BITS: u32 = 24;
@@ -55,23 +52,22 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// The geometry of a tree in which each node has `degree` directions; none outside [`DEGREES`].
-    pub fn new(metric: Metric, degree: u32) -> Option<Self> {
-        if !(DEGREES.0..=DEGREES.1).contains(&degree) {
-            return None;
-        }
+    /// The geometry of a tree in which each node has `degree` directions, or the nearest number within
+    /// [`DEGREES`].
+    pub fn new(metric: Metric, degree: u32) -> Self {
+        let degree = degree.clamp(DEGREES.0, DEGREES.1);
         let turns = (0..degree).map(|slot| {
             let (cos, sin) = fixed::turn(slot, degree);
             (-cos, -sin)
         });
         let (lean, sine) = fixed::turn(1, 2 * degree);
         let square = i128::from(sine) * i128::from(sine);
-        Some(Self {
+        Self {
             metric,
             turns: turns.collect(),
             lean,
             edge: -fixed::log2(square.unsigned_abs()),
-        })
+        }
     }
 
     /// Directions of a node.

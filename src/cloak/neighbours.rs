@@ -1,51 +1,20 @@
-//! The neighbour table: which links lead to which neighbour, and the next hop of a routing header.
+//! The neighbour table: which links lead to which neighbour.
 
 use std::collections::BTreeMap;
 
 use crate::name::Name;
-use crate::wire::link::Route;
-use crate::wire::location::Location;
 use crate::wire::tag::Tag;
 
 /// Number of a link of this node; never used twice.
 pub type Link = u64;
 
-/// Where a frame goes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hop {
-    /// It is for this node.
-    Here,
-    /// To this neighbour's link.
-    Next(Link),
-    /// Nowhere: it is dropped.
-    Nowhere(NoHop),
-}
-
-/// Why a frame has no next hop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoHop {
-    /// It is meant for a neighbour, and this node is not the one.
-    NotMine,
-    /// Its hops are used up (R-O1).
-    HopLimit,
-}
-
 /// Links by neighbour.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Neighbours {
-    own: Tag,
     links: BTreeMap<Tag, Vec<Link>>,
 }
 
 impl Neighbours {
-    /// The table of the node called `own`.
-    pub fn new(own: Name) -> Self {
-        Self {
-            own: own.tag(),
-            links: BTreeMap::new(),
-        }
-    }
-
     /// A link came up. It is preferred from here on: a second link to a neighbour is made only when
     /// the first is in doubt.
     pub fn add(&mut self, neighbour: Name, link: Link) {
@@ -84,20 +53,6 @@ impl Neighbours {
             links.push(link);
         }
     }
-
-    /// Where a frame with this routing header goes. Relays come with tree addresses; a header that
-    /// names a neighbour ends at it.
-    pub fn next_hop(&self, route: &Route) -> Hop {
-        if route.to == self.own {
-            return Hop::Here;
-        }
-        if route.hops == 0 {
-            return Hop::Nowhere(NoHop::HopLimit);
-        }
-        match route.to_location {
-            Location::Neighbour | Location::Tree { .. } => Hop::Nowhere(NoHop::NotMine),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -111,7 +66,7 @@ mod tests {
 
     #[test]
     fn the_newest_link_is_preferred_until_it_goes() {
-        let mut table = Neighbours::new(name(1));
+        let mut table = Neighbours::default();
         let peer = name(2);
         table.add(peer, 10);
         table.add(peer, 11);
@@ -122,14 +77,5 @@ mod tests {
         assert_eq!(table.preferred(peer.tag()), Some(11));
         assert!(table.remove(peer, 11));
         assert_eq!(table.preferred(peer.tag()), None);
-    }
-
-    #[test]
-    fn only_what_is_addressed_here_is_delivered() {
-        let table = Neighbours::new(name(1));
-        let here = Route::neighbour(name(2).tag(), name(1).tag());
-        assert_eq!(table.next_hop(&here), Hop::Here);
-        let elsewhere = Route::neighbour(name(2).tag(), name(3).tag());
-        assert_eq!(table.next_hop(&elsewhere), Hop::Nowhere(NoHop::NotMine));
     }
 }

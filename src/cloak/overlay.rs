@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::cloak::bearings::Bearings;
 use crate::cloak::compass::Compass;
-use crate::cloak::directory::{self, Directory, Found};
+use crate::cloak::directory::{self, Directory};
 use crate::cloak::forward::Verdict;
 use crate::cloak::geometry::{Geometry, Metric};
+use crate::cloak::notices::Notices;
 use crate::cloak::tree::{self, Strict, Tree, Verify};
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
@@ -20,10 +21,14 @@ use crate::wire::link::Route;
 use crate::wire::location::Location;
 use crate::wire::tag::Tag;
 
+pub use crate::cloak::directory::Found;
 pub use crate::cloak::tree::Misbehaviour;
+pub use crate::wire::notice::Traced;
 
 /// Kinds of messages of the tree.
 const TREE_KINDS: std::ops::RangeInclusive<u8> = 1..=31;
+/// Kinds of notices.
+const NOTICE_KINDS: std::ops::RangeInclusive<u8> = 64..=95;
 /// Kinds of messages of the directory.
 const DIRECTORY_KINDS: std::ops::RangeInclusive<u8> = 32..=63;
 
@@ -72,6 +77,10 @@ pub enum Event {
     Keys,
     /// A link to this node would help the tree; without one it only recovers more slowly.
     WantLink(Name),
+    /// A relay says that nothing gets through to this node; it may lie.
+    PathBroken(Tag),
+    /// A node on a traced way has answered.
+    Traced(Traced),
     /// A look-up found a node.
     Found {
         /// Which look-up.
@@ -95,23 +104,19 @@ pub enum Event {
 /// One node's part of the overlay.
 #[derive(Debug)]
 pub struct Overlay {
-    me: Name,
+    pub(in crate::cloak) me: Name,
     geometry: Arc<Geometry>,
     tree: Tree,
     directory: Directory,
+    pub(in crate::cloak) notices: Notices,
     /// From the tree; the directory has heard of them.
     events: VecDeque<Event>,
 }
 
 impl Overlay {
-    /// A node without neighbours; none when the degree is out of bounds.
-    pub fn new(
-        settings: Settings,
-        mut random: Random,
-        now: Time,
-        calendar: Calendar,
-    ) -> Option<Self> {
-        let geometry = Arc::new(Geometry::new(settings.metric, settings.degree)?);
+    /// A node without neighbours.
+    pub fn new(settings: Settings, mut random: Random, now: Time, calendar: Calendar) -> Self {
+        let geometry = Arc::new(Geometry::new(settings.metric, settings.degree));
         let me = settings.me.name();
         let since = now.since(Time::ZERO).as_secs();
         let directory = directory::Settings {
@@ -132,10 +137,11 @@ impl Overlay {
             geometry,
             tree,
             directory: Directory::new(directory, random.fork(), now),
+            notices: Notices::default(),
             events: VecDeque::new(),
         };
         overlay.tell_directory(now);
-        Some(overlay)
+        overlay
     }
 
     fn bearings(&self) -> Bearings<'_> {
@@ -183,12 +189,14 @@ impl Overlay {
     /// The first link to a neighbour is up, or one of several was lost with what was under way on it: it is
     /// told everything anew. The link has proved the name.
     pub fn neighbour_up(&mut self, name: Name, now: Time) {
+        self.notices.neighbour_up(name);
         self.tree.neighbour_up(name, now);
         self.tell_directory(now);
     }
 
     /// The last link to a neighbour is gone.
     pub fn neighbour_down(&mut self, name: Name, now: Time) {
+        self.notices.neighbour_down(name);
         self.tree.neighbour_down(name, now);
         self.tell_directory(now);
         self.ask_directory(|directory, bearings| directory.neighbour_down(name, bearings, now));
@@ -202,6 +210,7 @@ impl Overlay {
                 self.tell_directory(now);
                 handled
             }
+            Some(kind) if NOTICE_KINDS.contains(kind) => self.notice(from, message, now),
             Some(kind) if DIRECTORY_KINDS.contains(kind) => {
                 let handled = self.ask_directory(|directory, bearings| {
                     directory.handle(from, message, bearings, now)
@@ -219,11 +228,15 @@ impl Overlay {
     pub fn poll_message(&mut self) -> Option<(Name, Vec<u8>)> {
         let next = self.tree.poll_message();
         next.or_else(|| self.directory.poll_message())
+            .or_else(|| self.notices.poll_message())
     }
 
     /// What happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        if let Some(event) = self.notices.poll_event() {
             return Some(event);
         }
         self.directory.poll_event().map(|event| match event {

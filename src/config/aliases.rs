@@ -54,7 +54,7 @@ impl Aliases {
     }
 
     /// The node that an alias or a full name means; the error says what to write instead.
-    pub(super) fn one(&self, text: &str) -> Result<Name, String> {
+    pub fn one(&self, text: &str) -> Result<Name, String> {
         if let Some(name) = self.name(text) {
             return Ok(name);
         }

@@ -62,6 +62,7 @@ impl Config {
             part("Listeners", self.listeners(), "none"),
             part("Links dialled", self.dialled(), "none"),
             part("Links accepted", self.accepted(), "none: nothing listens"),
+            part("Overlay", self.overlay(), "nothing"),
             part(
                 "Destinations, first match wins",
                 self.destinations(),
@@ -158,6 +159,28 @@ impl Config {
         if lines.is_empty() {
             lines.push("nobody".to_owned());
         }
+        lines
+    }
+
+    fn overlay(&self) -> Vec<String> {
+        if self.link.listen.is_empty() && self.link.peers.is_empty() {
+            return Vec::new();
+        }
+        let part = if self.is_relay() {
+            "carries what other nodes send each other, sealed, and lets them join below it"
+        } else {
+            "carries nothing for other nodes"
+        };
+        let mut lines = vec![
+            part.to_owned(),
+            "its directory tells every node of the overlay that this one is there".to_owned(),
+        ];
+        lines.extend(
+            self.link
+                .announced()
+                .iter()
+                .map(|endpoint| format!("… and that it can be dialled at {endpoint}")),
+        );
         lines
     }
 

@@ -234,6 +234,30 @@ impl Reader {
         self.keep(section, key, entry.line, read)
     }
 
+    /// The truth value `key`.
+    pub(super) fn truth(&mut self, section: &Section<'_>, key: &str) -> Option<bool> {
+        let entry = self.entry(section, key)?;
+        let read = entry.value.as_bool();
+        let read = read.ok_or_else(|| not("true or false", entry.value));
+        self.keep(section, key, entry.line, read)
+    }
+
+    /// The truth value `key`, or this word, which is `Some(None)`.
+    pub(super) fn truth_or(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        word: &str,
+    ) -> Option<Option<bool>> {
+        let entry = self.entry(section, key)?;
+        let read = match (entry.value.as_bool(), entry.value.as_str()) {
+            (Some(truth), _) => Ok(Some(truth)),
+            (None, Some(text)) if text == word => Ok(None),
+            _ => Err(not(&format!("true, false or \"{word}\""), entry.value)),
+        };
+        self.keep(section, key, entry.line, read)
+    }
+
     /// Reports that `key` must be set; the line is the table's.
     pub(super) fn missing(&mut self, section: &Section<'_>, key: &str, remedy: &str) {
         let text = format!("{} lacks `{key}`: {remedy}", section.table.header());

@@ -20,6 +20,11 @@ impl Config {
             ),
             ("[link] listen", self.link.listen == new.link.listen),
             ("[link] peers", self.link.peers == new.link.peers),
+            (
+                "[link] announce",
+                self.link.announced() == new.link.announced(),
+            ),
+            ("[cloak]", self.cloak == new.cloak),
             ("[proxy] listen", self.proxy.listen == new.proxy.listen),
             ("[proxy] users", self.proxy.users == new.proxy.users),
             ("[[forward]]", self.forwards == new.forwards),

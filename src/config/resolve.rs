@@ -11,6 +11,8 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use crate::config::Allow;
+use crate::config::Announce;
+use crate::config::CloakConfig;
 use crate::config::Config;
 use crate::config::ControlConfig;
 use crate::config::IdentityConfig;
@@ -36,6 +38,7 @@ use crate::config::reader::Section;
 use crate::config::routing::Nodes;
 use crate::config::secret::Secret;
 use crate::config::value;
+use crate::limits::DEGREES;
 use crate::name::Name;
 
 /// Bounds of `max_suspend`; shorter would end sessions that a resume of normal length saves.
@@ -46,6 +49,8 @@ const OPEN_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Dura
 const ACK_EVERY: RangeInclusive<u32> = 1..=256;
 /// Bounds of `ack_delay`: half of the 200 ms after which silence is suspicious (design 5).
 const ACK_DELAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(100);
+/// Endpoints in one record of the directory.
+const ENDPOINTS_MAX: usize = 4;
 /// Bounds of `memory`; below, the floors of a few hundred channels do not fit.
 const MEMORY: RangeInclusive<u64> = 16 << 20..=1 << 50;
 
@@ -77,6 +82,7 @@ pub(super) fn resolve(source: &Source<'_>, memory_default: u64) -> Result<Config
         identity: identity(&mut r, root, &place),
         network: network(&mut r, root, &aliases, &place),
         link: link(&mut r, root, &aliases),
+        cloak: cloak(&mut r, root, &aliases),
         proxy: proxy(&mut r, root),
         routes: access::routes(&mut r, root, nodes),
         forwards: access::forwards(&mut r, root, nodes),
@@ -243,6 +249,42 @@ fn link(r: &mut Reader, root: &DeTable<'_>, aliases: &Aliases) -> LinkConfig {
     LinkConfig {
         listen: listen.unwrap_or_default(),
         peers: peers.unwrap_or_default(),
+        announce: announce(r, &section),
+    }
+}
+
+fn announce(r: &mut Reader, section: &Section<'_>) -> Announce {
+    match r.entry(section, "announce") {
+        None => Announce::Auto,
+        Some(Entry { value, .. }) if value.as_str() == Some("auto") => Announce::Auto,
+        Some(entry) => {
+            let line = entry.line;
+            let listed = r.list_of(section, entry, |text| {
+                let (host, port) = value::host_port(text)?;
+                let name = None;
+                Ok(PeerEndpoint { name, host, port })
+            });
+            if listed.len() > ENDPOINTS_MAX {
+                let message = format!("at most {ENDPOINTS_MAX} endpoints fit into a record");
+                r.fault(section, "announce", line, &message);
+            }
+            Announce::Listed(listed)
+        }
+    }
+}
+
+fn cloak(r: &mut Reader, root: &DeTable<'_>, aliases: &Aliases) -> CloakConfig {
+    let section = r.one(root, "cloak");
+    let default = CloakConfig::default();
+    CloakConfig {
+        relay: r.truth_or(&section, "relay", "auto").flatten(),
+        degree: r
+            .number(&section, "degree", &(DEGREES.0..=DEGREES.1))
+            .unwrap_or(default.degree),
+        roots: r
+            .list(&section, "roots", |text| aliases.one(text))
+            .unwrap_or_default(),
+        shortcuts: r.truth(&section, "shortcuts").unwrap_or(default.shortcuts),
     }
 }
 

@@ -37,10 +37,15 @@ const fn table(path: &'static str, shape: Shape, keys: &'static [&'static str]) 
 }
 
 /// Every table, in the order of the shipped file.
-pub const TABLES: [Table; 16] = [
+pub const TABLES: [Table; 17] = [
     table("identity", Shape::One, &["key"]),
     table("network", Shape::One, &["id", "key_file", "allow"]),
-    table("link", Shape::One, &["listen", "peers"]),
+    table("link", Shape::One, &["listen", "peers", "announce"]),
+    table(
+        "cloak",
+        Shape::One,
+        &["relay", "degree", "roots", "shortcuts"],
+    ),
     table("proxy", Shape::One, &["listen", "users"]),
     table("aliases", Shape::Free, &[]),
     table("groups", Shape::Free, &[]),

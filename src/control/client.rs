@@ -1,7 +1,7 @@
 //! The caller's side of the control socket: blocking, one request per connection.
 
 use std::{
-    io::{self, ErrorKind, IoSliceMut, Read, Write},
+    io::{self, BufRead, BufReader, ErrorKind, IoSliceMut, Read, Write},
     mem::MaybeUninit,
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
@@ -11,6 +11,7 @@ use std::{
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use thiserror::Error;
 
+use crate::control::overlay::HopStatus;
 use crate::control::protocol::{REQUEST_TIME, Request, Response, line};
 
 /// Longest answer read, in bytes: a status of a hundred thousand channels.
@@ -33,10 +34,10 @@ pub enum CallError {
     /// The answer makes no sense: another version, or no daemon of ours.
     #[error("the daemon's answer is not understood: {0}")]
     Nonsense(String),
-    /// The channel could not be opened.
+    /// The channel could not be opened, or the node could not be found.
     #[error("{message}")]
     Failed {
-        /// What `muses connect` shall exit with.
+        /// What the calling command shall exit with.
         exit: u8,
         /// For a person.
         message: String,
@@ -64,6 +65,31 @@ pub fn request(places: &[PathBuf], request: &Request) -> Result<Response, CallEr
         .read_to_end(&mut text);
     read.map_err(|e| CallError::Io(path, e))?;
     parse(&text)
+}
+
+/// Asks for the way to a node and hands out each step as it comes; says whether it reached the node.
+/// Blocks for half a minute at most between two steps.
+pub fn trace(
+    places: &[PathBuf],
+    name: &str,
+    mut hop: impl FnMut(HopStatus),
+) -> Result<bool, CallError> {
+    let name = name.to_owned();
+    let (path, stream) = call(places, &Request::Trace { name }, Some(PATIENCE))?;
+    let mut reader = BufReader::new(stream.take(ANSWER_BYTES_MAX));
+    loop {
+        let mut text = Vec::new();
+        let read = reader.read_until(b'\n', &mut text);
+        read.map_err(|e| CallError::Io(path.clone(), e))?;
+        match parse(&text)? {
+            Response::Hop(step) => hop(step),
+            Response::Traced(reached) => return Ok(reached),
+            Response::Failed { exit, message, .. } => {
+                return Err(CallError::Failed { exit, message });
+            }
+            other => return Err(CallError::Nonsense(format!("{other:?}"))),
+        }
+    }
 }
 
 /// Asks for a channel and waits for it as long as the daemon does. Blocks.

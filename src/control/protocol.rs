@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::service::Kill;
+use crate::control::overlay::{FoundStatus, HopStatus};
+use crate::control::service::{Kill, Unanswered};
 use crate::control::status::Status;
 use crate::lcm::local::Ending;
 use crate::wire::failure::OpenFailure;
@@ -38,6 +39,16 @@ pub enum Request {
         /// 1 to 65535.
         port: u16,
     },
+    /// Look a node up in the directory.
+    Lookup {
+        /// An alias or a full name.
+        name: String,
+    },
+    /// Ask the nodes on the way to a node, one after the other.
+    Trace {
+        /// An alias or a full name.
+        name: String,
+    },
 }
 
 /// What the daemon answers.
@@ -54,14 +65,20 @@ pub enum Response {
     Opened(bool),
     /// The channel is over.
     Ended(Outcome),
+    /// What the directory says.
+    Found(FoundStatus),
+    /// A step of the way; more answers follow.
+    Hop(HopStatus),
+    /// The trace is over; false: before it reached the node.
+    Traced(bool),
     /// The request was refused or failed.
     Error(String),
-    /// The channel could not be opened.
+    /// The channel could not be opened, or the node could not be found.
     #[serde(untagged)]
     Failed {
         /// One word.
         failed: String,
-        /// What `muses connect` shall exit with.
+        /// What the calling command shall exit with.
         exit: u8,
         /// For a person.
         message: String,
@@ -105,6 +122,16 @@ impl From<OpenFailure> for Response {
     }
 }
 
+impl From<Unanswered> for Response {
+    fn from(unanswered: Unanswered) -> Self {
+        Self::Failed {
+            failed: word(unanswered.why).to_owned(),
+            exit: unanswered.why.exit_code(),
+            message: unanswered.message,
+        }
+    }
+}
+
 const fn word(failure: OpenFailure) -> &'static str {
     match failure {
         OpenFailure::General => "general",
@@ -144,6 +171,20 @@ mod tests {
         );
         assert_eq!(line(&Notice::Eof(true)), b"{\"eof\":true}\n");
         assert_eq!(line(&Request::Status {}), b"{\"status\":{}}\n");
+        let name = "gw".to_owned();
+        assert_eq!(
+            line(&Request::Trace { name }),
+            b"{\"trace\":{\"name\":\"gw\"}}\n"
+        );
+        assert_eq!(text(&Response::Traced(false)), "{\"traced\":false}\n");
+        let unanswered = Unanswered {
+            why: OpenFailure::UnknownName,
+            message: "who?".to_owned(),
+        };
+        assert_eq!(
+            text(&unanswered.into()),
+            "{\"failed\":\"unknown_name\",\"exit\":68,\"message\":\"who?\"}\n"
+        );
         let kill = Request::Kill(Kill::Channel {
             session: 3,
             channel: 42,
@@ -159,6 +200,9 @@ mod tests {
             Response::Reloaded("x".into()),
             Response::Opened(true),
             Response::Ended(Outcome::Clean),
+            Response::Found(FoundStatus::default()),
+            Response::Hop(HopStatus::default()),
+            Response::Traced(true),
             Response::Error("y".into()),
             OpenFailure::NoPath.into(),
         ] {
@@ -180,6 +224,8 @@ mod tests {
             "{\"connect\":{\"host\":\"a\",\"port\":65536}}",
             "{\"connect\":{\"host\":\"a\",\"port\":1,\"x\":2}}",
             "{\"status\":{},\"reload\":{}}",
+            "{\"lookup\":{}}",
+            "{\"trace\":{\"name\":\"a\",\"left\":1}}",
         ] {
             assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
         }

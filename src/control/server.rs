@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio::{
     io::AsyncWriteExt,
     net::{UnixListener, UnixStream},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
     task::JoinSet,
     time::timeout,
 };
@@ -72,11 +72,31 @@ async fn answer<S: Service>(
             Ok(text) => Response::Reloaded(text),
             Err(text) => Response::Error(text),
         },
+        Request::Lookup { name } => match service.lookup(&name).await {
+            Ok(found) => Response::Found(found),
+            Err(unanswered) => unanswered.into(),
+        },
+        Request::Trace { name } => return trace(caller, service, &name).await,
         Request::Connect { host, port } => {
             return pipe::serve(caller, service, pipes, (&host, port)).await;
         }
     };
     caller.say(&response).await
+}
+
+/// Tells every step of a way as it is known. A caller that is gone is noticed at the next one.
+async fn trace<S: Service>(caller: &mut Caller, service: &S, name: &str) -> io::Result<()> {
+    let (sender, mut hops) = mpsc::channel(1);
+    let trace = async { Ok(service.trace(name, sender).await) };
+    let tell = async {
+        while let Some(hop) = hops.recv().await {
+            caller.say(&Response::Hop(hop)).await?;
+        }
+        Ok::<_, io::Error>(())
+    };
+    let (reached, ()) = tokio::try_join!(trace, tell)?;
+    let end = reached.map_or_else(Response::from, Response::Traced);
+    caller.say(&end).await
 }
 
 /// One caller's connection.

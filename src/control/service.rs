@@ -3,7 +3,9 @@
 use std::{fmt, future::Future, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
+use crate::control::overlay::{FoundStatus, HopStatus};
 use crate::control::status::Status;
 use crate::lcm::local::LocalConnection;
 use crate::name::Name;
@@ -28,6 +30,26 @@ pub trait Service: Send + Sync + 'static {
 
     /// Hands a connection to the LCM; false if the node is stopping.
     fn open(&self, connection: LocalConnection) -> impl Future<Output = bool> + Send;
+
+    /// Looks a node, an alias or a full name, up in the directory.
+    fn lookup(&self, node: &str) -> impl Future<Output = Result<FoundStatus, Unanswered>> + Send;
+
+    /// Asks the nodes on the way to a node, one after the other, and tells each step; false if it ended
+    /// before the node, or when nobody listens any more.
+    fn trace(
+        &self,
+        node: &str,
+        hops: mpsc::Sender<HopStatus>,
+    ) -> impl Future<Output = Result<bool, Unanswered>> + Send;
+}
+
+/// Why nothing can be told of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// In one word.
+    pub why: OpenFailure,
+    /// For a person.
+    pub message: String,
 }
 
 /// What `muses kill` ends.

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::overlay::{OverlayStatus, WayStatus};
+
 /// The whole node at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -22,6 +24,8 @@ pub struct Status {
     pub memory: MemoryStatus,
     /// Open listeners, as `KIND ADDRESS`.
     pub listeners: Vec<String>,
+    /// The node's part in the overlay; null while the core does not answer.
+    pub overlay: Option<OverlayStatus>,
 }
 
 /// One session.
@@ -53,6 +57,8 @@ pub struct SessionStatus {
     pub suite: String,
     /// Smoothed round-trip time in milliseconds.
     pub rtt_ms: Option<f64>,
+    /// How its packets go.
+    pub way: WayStatus,
 }
 
 /// One channel: one connection of an application.
@@ -99,6 +105,12 @@ pub struct LinkStatus {
     /// Seconds since that error; `error_age` in JSON.
     #[serde(rename = "error_age")]
     pub error_age_s: Option<f64>,
+    /// `good`, or `doubtful`: it owes an answer for too long already. Null if the link is not up.
+    pub health: Option<String>,
+    /// Round trip of the last ping in milliseconds; null before the first answer.
+    pub rtt_ms: Option<f64>,
+    /// It carries only sessions between its two ends.
+    pub shortcut: bool,
 }
 
 /// Memory under the budget.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cloak::neighbours::Link;
+use crate::cloak::overlay::{Found, Misbehaviour, Traced};
 use crate::link::frames::FrameError;
 use crate::name::Name;
 use crate::session::{EndReason, ResetCode};
@@ -59,6 +60,17 @@ pub enum Event {
     LinkDead(Link),
     /// Channels wait for a link to this peer: dial at once.
     WantLink(Name),
+    /// A direct link to this node would help; it can be dialled at these endpoints. A shortcut, if it says
+    /// true: for sessions with it that go through relays.
+    Dial(Name, Vec<String>, bool),
+    /// A look-up in the directory found this record.
+    Found(Box<Found>),
+    /// The number of this node's newest record in the directory, to be written down.
+    Published(u64),
+    /// A look-up in the directory found nothing.
+    NotFound(Name),
+    /// A node on a traced way has answered.
+    Traced(Traced),
 }
 
 /// Why a link ends.
@@ -70,6 +82,9 @@ pub enum LinkEnd {
     /// The neighbour is leaving.
     #[error("the neighbour is leaving")]
     Goodbye,
+    /// The neighbour breaks the rules of the overlay.
+    #[error(transparent)]
+    Overlay(#[from] Misbehaviour),
     /// The link was ended before.
     #[error("the link was ended before")]
     Unknown,

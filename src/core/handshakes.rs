@@ -9,13 +9,14 @@ use crate::core::{Core, Entry};
 use crate::limits::{COOKIE_LIFE, HANDSHAKE_RETRY, HANDSHAKE_RETRY_IDLE, HANDSHAKES_PER_SECOND};
 use crate::name::Name;
 use crate::name::certificate::PeerKeys;
-use crate::session::{EndReason, Session};
+use crate::session::{EndReason, Places, Session};
 use crate::ssm::established::Established;
 use crate::ssm::handshake::{Choice, Cookie, Initiator, Offer, Received, Responder};
 use crate::ssm::suite::choose_suite;
 use crate::time::Time;
 use crate::wire::codec::Reader;
 use crate::wire::link::Route;
+use crate::wire::location::Location;
 use crate::wire::packet::Kind;
 
 /// A handshake that we began.
@@ -89,7 +90,7 @@ impl Core {
         let Some(peer) = self.sessions.get(&number).map(|entry| entry.session.peer()) else {
             return;
         };
-        if self.neighbours.preferred(peer.tag()).is_some() {
+        if self.is_reachable(peer) {
             self.start_handshake(peer, Some(number), now);
         }
     }
@@ -110,8 +111,8 @@ impl Core {
                 .peers
                 .get(&peer)
                 .and_then(|known| known.attempt.as_ref()?.asked);
-            let linked = self.neighbours.preferred(peer.tag()).is_some();
-            if linked && (asked.is_some() || self.is_wanted(peer)) {
+            let reachable = self.is_reachable(peer);
+            if reachable && (asked.is_some() || self.is_wanted(peer)) {
                 self.try_handshake(peer, now);
             } else if let Some(known) = self.peers.get_mut(&peer) {
                 known.attempt = None;
@@ -159,7 +160,7 @@ impl Core {
                     cookie.stamp(&mut hello);
                 }
                 attempt.hello.clone_from(&hello);
-                self.send_signal(peer, &hello, false);
+                self.send_hello(peer, &hello);
             }
             Err(_) => attempt.state = None,
         }
@@ -172,7 +173,7 @@ impl Core {
         };
         match kind {
             Kind::HelloA => self.hello_a(link, route, message, now),
-            Kind::HelloB => self.hello_b(message, now),
+            Kind::HelloB => self.hello_b(route, message, now),
             Kind::ReHello => {
                 self.re_hello(message, now);
             }
@@ -195,8 +196,13 @@ impl Core {
             Some((*name, attempt.hello.clone()))
         });
         if let Some((peer, hello)) = found {
-            self.send_signal(peer, &hello, false);
+            self.send_hello(peer, &hello);
         }
+    }
+
+    fn send_hello(&mut self, peer: Name, hello: &[u8]) {
+        let way = self.way_by_record(peer);
+        self.send_signal(Vec::from_iter(way), hello);
     }
 
     /// Takes a Re-Hello; tells which session it names, whether it opened or not.
@@ -239,7 +245,7 @@ impl Core {
             .judge(message, origin, loaded, &mut self.random, now);
         match answer {
             Answer::Cookie(cookie) => {
-                self.answer_signal(link, route, cookie);
+                self.answer_signal(link, route, &cookie);
                 false
             }
             Answer::Read => {
@@ -303,12 +309,12 @@ impl Core {
             .get(&link)
             .filter(|link| link.peer == peer)
             .map(|link| link.boot);
-        let number = self.insert_session(&established, boot, now);
+        let number = self.insert_session(&established, boot, route.from_location.clone(), now);
         if let Some(entry) = self.sessions.get_mut(&number) {
             entry.spare = asked_known == Some(true);
             entry.ingress = Some(link);
         }
-        self.send_signal(peer, &hello, false);
+        self.answer_signal(link, route, &hello);
     }
 
     /// Whether our own handshake with this peer stands against its: both began at once, and the lower
@@ -328,7 +334,7 @@ impl Core {
         })
     }
 
-    fn hello_b(&mut self, message: &[u8], now: Time) {
+    fn hello_b(&mut self, route: &Route, message: &[u8], now: Time) {
         let mut reader = Reader::new(message);
         let (Ok(_), Ok(_), Ok(index)) = (reader.u8(), reader.u8(), reader.u64()) else {
             return;
@@ -356,7 +362,7 @@ impl Core {
         let asked = known.attempt.take().and_then(|attempt| attempt.asked);
         self.note_certificate(&established.certificate);
         let (boot, answer) = (established.peer_boot_id, established.asked_known);
-        let number = self.insert_session(&established, boot, now);
+        let number = self.insert_session(&established, boot, route.from_location.clone(), now);
         if !asked.is_some_and(|asked| self.state_checked(asked, answer, number)) {
             self.confirmed(number, peer, now);
         }
@@ -385,13 +391,18 @@ impl Core {
         &mut self,
         established: &Established,
         boot: Option<[u8; 16]>,
+        peer_location: Location,
         now: Time,
     ) -> u32 {
         self.next_session += 1;
         let number = self.next_session;
         let peer = established.peer();
         let options = self.settings.session.clone();
-        let session = Session::new(established, options, &mut self.random, now);
+        let places = Places {
+            own: self.own_location(),
+            peer: peer_location,
+        };
+        let session = Session::new(established, places, options, &mut self.random, now);
         self.by_index.insert(session.local_index(), number);
         let entry = Entry {
             session,
@@ -400,10 +411,13 @@ impl Core {
             made_at: now,
             spare: false,
             ingress: None,
+            carrier: None,
+            aim: None,
+            hops: None,
         };
         self.sessions.insert(number, entry);
         self.peers.entry(peer).or_default().sessions.push(number);
-        self.touched.insert(number);
+        self.reroute(number, None, now);
         number
     }
 

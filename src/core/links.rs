@@ -2,20 +2,24 @@
 
 use std::collections::VecDeque;
 
-use crate::cloak::neighbours::{Hop, Link as LinkNumber};
+use crate::cloak::neighbours::Link as LinkNumber;
+use crate::cloak::queues::{Content, Turn, Waiting};
 use crate::core::event::{ChannelKey, Event, LinkEnd};
-use crate::core::{Core, Deliver};
-use crate::limits::{FRAME_HEAD_MAX, LINKS_MAX, LINKS_UNPROVED_MAX};
+use crate::core::overlay::Onward;
+use crate::core::paths::Carrier;
+use crate::core::{Core, Deliver, Entry};
+use crate::limits::{FRAME_HEAD_MAX, HOPS_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_UNPROVED_MAX};
 use crate::link::frames::{FrameOpener, FrameSealer, OpenFrame};
 use crate::link::handshake::EARLY_MAX;
 use crate::link::liveness::{Due, Liveness};
 use crate::name::Name;
-use crate::session::{Arrived, Delivery, LinkEvent};
+use crate::session::{Arrived, Delivery, HelloTo, LinkEvent};
 use crate::srm::resume::Reason;
 use crate::time::Time;
 use crate::wire::codec::Reader;
 use crate::wire::frame::ChannelId;
 use crate::wire::link::{Head, Route};
+use crate::wire::location::Location;
 use crate::wire::packet::{HEADER_LEN, Header};
 
 /// Messages that may wait for a link to take them; the oldest goes beyond.
@@ -38,6 +42,8 @@ pub struct Joined {
     pub dialled: bool,
     /// The other end of the TCP connection, for status.
     pub endpoint: String,
+    /// It was made for sessions between its two ends only, and takes no part in the overlay.
+    pub shortcut: bool,
 }
 
 /// A link.
@@ -47,6 +53,7 @@ pub(super) struct Link {
     pub(super) boot: [u8; 16],
     pub(super) dialled: bool,
     pub(super) endpoint: String,
+    pub(super) shortcut: bool,
     pub(super) since: Time,
     pub(super) life: Liveness,
     /// The neighbour has shown that it is there: what opened the handshake may have been a replay.
@@ -54,6 +61,10 @@ pub(super) struct Link {
     sealer: FrameSealer,
     opener: FrameOpener,
     outbox: VecDeque<Message>,
+    /// Sessions of this node that it carries.
+    pub(super) riders: Vec<u32>,
+    /// When a frame of others was last sent by it.
+    relayed_at: Option<Time>,
     /// It says goodbye behind what its sessions have to say.
     leaving: bool,
 }
@@ -63,6 +74,7 @@ enum Message {
     Ping(u64),
     Pong(u64),
     Signal(Route, Vec<u8>),
+    Overlay(Vec<u8>),
 }
 
 /// Delivery into one session's channels.
@@ -120,18 +132,22 @@ impl Core {
             receive_key,
             dialled,
             endpoint,
+            shortcut,
         } = joined;
         let mut link = Link {
             peer,
             boot,
             dialled,
             endpoint,
+            shortcut,
             since: now,
             life: Liveness::new(now),
             proved: false,
             sealer: FrameSealer::new(send_key),
             opener: FrameOpener::new(receive_key),
             outbox: VecDeque::new(),
+            riders: Vec::new(),
+            relayed_at: None,
             leaving: false,
         };
         if dialled && let Due::Ping(id) = link.life.ask(now) {
@@ -150,9 +166,14 @@ impl Core {
             return;
         };
         link.proved = true;
-        let (peer, boot) = (link.peer, link.boot);
+        let (peer, boot, shortcut) = (link.peer, link.boot, link.shortcut);
         self.neighbours.add(peer, number);
-        self.peer_reachable(peer, boot, now);
+        if !shortcut {
+            self.overlay.neighbour_up(peer, now);
+        }
+        self.reroute_all(Some(peer), now);
+        self.peer_reachable(peer, Some(boot), now);
+        self.settle_overlay(now);
     }
 
     /// Takes a Re-Hello that rode in the first message of a link, and answers by that link alone.
@@ -169,8 +190,8 @@ impl Core {
             .get_mut(&session)
             .and_then(|entry| entry.session.poll_signal())
         {
-            if signal.to.is_none() {
-                self.send_signal(peer, &signal.message, true);
+            if matches!(signal.to, HelloTo::Everywhere(_)) {
+                self.send_signal(self.all_ways(peer, &[]), &signal.message);
             }
             if let Some(link) = self.links.get_mut(&number) {
                 link.send(Message::Signal(route.clone(), signal.message));
@@ -203,7 +224,7 @@ impl Core {
         entry.session.link_event(LinkEvent::Up, now);
         let mut early = Vec::new();
         while let Some(signal) = entry.session.poll_signal() {
-            if signal.to.is_none() && signal.message.len() <= EARLY_MAX {
+            if matches!(signal.to, HelloTo::Everywhere(_)) && signal.message.len() <= EARLY_MAX {
                 early = signal.message;
             }
         }
@@ -222,23 +243,24 @@ impl Core {
         let Some(link) = self.links.remove(&number) else {
             return;
         };
-        let preferred = self.neighbours.remove(link.peer, number);
-        let left = self.neighbours.preferred(link.peer.tag()).is_some();
-        let event = if left {
-            LinkEvent::Changed
+        self.neighbours.remove(link.peer, number);
+        if self.neighbours.preferred(link.peer.tag()).is_some() {
+            // What the overlay had said by it may be lost.
+            self.overlay.neighbour_up(link.peer, now);
         } else {
-            LinkEvent::Lost(cause)
-        };
+            self.overlay.neighbour_down(link.peer, now);
+            self.pass_by(link.peer, now);
+        }
         for (session, entry) in &mut self.sessions {
-            if entry.session.peer() == link.peer {
-                if preferred {
-                    entry.session.link_event(event, now);
-                } else {
-                    entry.session.path_lost(number);
-                }
+            if !link.riders.contains(session) {
+                entry.session.path_lost(number);
                 self.touched.insert(*session);
             }
         }
+        for session in link.riders {
+            self.reroute(session, Some(cause), now);
+        }
+        self.settle_overlay(now);
         self.settle(now);
     }
 
@@ -274,31 +296,43 @@ impl Core {
                 }
                 Head::Pong(id) => link.life.pong(id, now),
                 Head::Goodbye => return Err(LinkEnd::Goodbye),
+                Head::Overlay(message) => {
+                    let message = message.to_vec();
+                    self.overlay_message(number, &message, now)?;
+                }
                 Head::Signal { route, message } => {
-                    if self.neighbours.next_hop(&route) == Hop::Here {
-                        let message = message.to_vec();
-                        self.signal(number, &route, &message, now);
+                    let message = message.to_vec();
+                    match self.onward(number, route, now) {
+                        Onward::Here(route) => self.signal(number, &route, &message, now),
+                        Onward::By(link, route) => {
+                            self.relay(number, link, route, Content::Signal(message), now);
+                        }
+                        Onward::Nowhere => {}
                     }
                 }
-                Head::Packet { route, header } => {
-                    if self.neighbours.next_hop(&route) == Hop::Here {
-                        let marked = route.marked;
+                Head::Packet { route, header } => match self.onward(number, route, now) {
+                    Onward::Here(route) => {
                         let packet = Arrived {
                             header: &header,
                             body: frame.body,
-                            marked,
+                            marked: route.marked,
                             path: number,
                         };
-                        self.packet(packet, to, now);
+                        self.packet(packet, route.hops, to, now);
                     }
-                }
+                    Onward::By(link, route) => {
+                        let body = frame.body.to_vec();
+                        self.relay(number, link, route, Content::Packet { header, body }, now);
+                    }
+                    Onward::Nowhere => {}
+                },
             }
         }
         self.settle(now);
         Ok(used)
     }
 
-    fn packet(&mut self, packet: Arrived<'_>, to: &mut impl Deliver, now: Time) {
+    fn packet(&mut self, packet: Arrived<'_>, left: u8, to: &mut impl Deliver, now: Time) {
         let index = Header::decode(&mut Reader::new(packet.header)).map(|header| header.index);
         let Some(session) = index
             .ok()
@@ -308,6 +342,8 @@ impl Core {
             return;
         };
         if let Some(entry) = self.sessions.get_mut(&session) {
+            // Nobody counts on the link between neighbours.
+            entry.hops = Some(HOPS_MAX.saturating_sub(left).max(1));
             entry
                 .session
                 .handle_packet(packet, now, &mut Into { session, to });
@@ -325,58 +361,50 @@ impl Core {
         plain_max: usize,
         now: Time,
     ) -> Result<(), LinkEnd> {
-        let own = self.name().tag();
         let Some(link) = self.links.get_mut(&number) else {
             return Err(LinkEnd::Unknown);
         };
-        let peer = link.peer;
         while let Some(message) = link.outbox.pop_front() {
             link.write(&message, out)?;
         }
-        if self.neighbours.preferred(peer.tag()) != Some(number) {
-            return link.take_leave(out);
-        }
-        let route = Route::neighbour(own, peer.tag());
-        let sessions = self
-            .peers
-            .get(&peer)
-            .map_or(&[][..], |known| &known.sessions)
-            .to_vec();
+        let (peer, riders) = (link.peer.tag(), link.riders.clone());
+        let preferred = self.neighbours.preferred(peer) == Some(number);
+        let mut next = riders.iter().cycle();
         let mut idle = 0;
-        for session in sessions.iter().cycle() {
-            if out.len() >= fill || idle >= sessions.len() {
-                break;
-            }
-            let Some(entry) = self.sessions.get_mut(session) else {
-                idle += 1;
-                continue;
+        while out.len() < fill {
+            let own = idle < riders.len();
+            let turn = if preferred {
+                self.relay.pop(peer, own, now)
+            } else {
+                own.then_some(Turn::Own)
             };
-            if !entry.session.wants_to_send(now) {
-                idle += 1;
-                continue;
-            }
-            let head = Head::Packet {
-                route: route.clone(),
-                header: [0; HEADER_LEN],
-            };
-            let frame = OpenFrame::begin(&head, out);
-            match entry.session.poll_packet(plain_max, number, out, now) {
-                Some(sealed) => {
-                    link.sealer.finish(frame, Some(sealed.header), out)?;
-                    idle = 0;
+            match turn {
+                None => break,
+                Some(Turn::Frame { frame, .. }) => {
+                    link.relayed_at = Some(now);
+                    link.pass_on(frame, out)?;
                 }
-                None => {
-                    frame.cancel(out);
-                    idle += 1;
+                Some(Turn::Own) => {
+                    let start = out.len();
+                    let session = next.next().copied().unwrap_or_default();
+                    let carried = self.sessions.get_mut(&session).and_then(Entry::carried);
+                    if let Some((entry, route)) = carried {
+                        link.carry(entry, route, (out, plain_max, number), now)?;
+                        self.touched.insert(session);
+                    }
+                    let sent = out.len() - start;
+                    idle = if sent > 0 { 0 } else { idle + 1 };
+                    if preferred {
+                        self.relay.own_sent(peer, sent);
+                    }
                 }
             }
-            self.touched.insert(*session);
         }
         let said = |session: &u32| {
             let entry = self.sessions.get(session);
             entry.is_none_or(|entry| !entry.session.is_closing())
         };
-        if sessions.iter().all(said) {
+        if riders.iter().all(said) {
             link.take_leave(out)?;
         }
         self.settle(now);
@@ -388,18 +416,13 @@ impl Core {
         let Some(link) = self.links.get(&number) else {
             return false;
         };
-        if !link.outbox.is_empty() {
+        let peer = link.peer.tag();
+        let relays = self.relay.waits_for(peer) && self.neighbours.preferred(peer) == Some(number);
+        if !link.outbox.is_empty() || relays {
             return true;
         }
-        let preferred = self.neighbours.preferred(link.peer.tag()) == Some(number);
-        let sessions = self
-            .peers
-            .get(&link.peer)
-            .map_or(&[][..], |known| &known.sessions);
-        if !preferred {
-            return link.leaving;
-        }
-        let mut entries = sessions
+        let mut entries = link
+            .riders
             .iter()
             .filter_map(|session| self.sessions.get(session));
         let any = entries
@@ -418,37 +441,56 @@ impl Core {
         self.links.get(&number).map(|link| link.peer)
     }
 
-    /// Sends a message outside packets: by the preferred link, or by every link of the peer.
-    pub(super) fn send_signal(&mut self, peer: Name, message: &[u8], everywhere: bool) {
-        if message.len() + HEADER_LEN + 64 > FRAME_HEAD_MAX {
-            return;
-        }
-        let all = self.neighbours.all(peer.tag());
-        let from = if everywhere {
-            0
-        } else {
-            all.len().saturating_sub(1)
-        };
-        let chosen: Vec<LinkNumber> = all.get(from..).unwrap_or_default().to_vec();
-        let route = Route::neighbour(self.name().tag(), peer.tag());
-        for number in chosen {
-            if let Some(link) = self.links.get_mut(&number) {
-                link.send(Message::Signal(route.clone(), message.to_vec()));
-                self.hot.insert(number);
+    /// Sends a message outside packets by these ways.
+    pub(super) fn send_signal(&mut self, ways: Vec<Carrier>, message: &[u8]) {
+        for Carrier { link, route } in ways {
+            if let Some(to) = self.links.get_mut(&link) {
+                to.send(Message::Signal(route, message.to_vec()));
+                self.hot.insert(link);
             }
         }
     }
 
-    /// Answers a message outside packets by the link on which it came.
-    pub(super) fn answer_signal(&mut self, number: LinkNumber, route: &Route, message: Vec<u8>) {
-        let back = Route {
-            to_location: route.from_location.clone(),
-            ..Route::neighbour(self.name().tag(), route.from)
+    /// Answers a message outside packets: by the link on which a neighbour's came, else by relays to where
+    /// its sender claims to be.
+    pub(super) fn answer_signal(&mut self, number: LinkNumber, route: &Route, message: &[u8]) {
+        let way = match route.from_location {
+            Location::Neighbour => Some(Carrier {
+                link: number,
+                route: Route::neighbour(self.name().tag(), route.from),
+            }),
+            Location::Tree { .. } => self.way_to(route.from, &route.from_location),
+        };
+        self.send_signal(Vec::from_iter(way), message);
+    }
+
+    /// Sends a message of the overlay to a neighbour.
+    pub(super) fn send_overlay(&mut self, neighbour: Name, message: Vec<u8>) {
+        let Some(number) = self.neighbours.preferred(neighbour.tag()) else {
+            return;
         };
         if let Some(link) = self.links.get_mut(&number) {
-            link.send(Message::Signal(back, message));
+            link.send(Message::Overlay(message));
             self.hot.insert(number);
         }
+    }
+
+    /// A frame of others goes on by a link, as soon as its turn comes.
+    fn relay(
+        &mut self,
+        ingress: LinkNumber,
+        number: LinkNumber,
+        route: Route,
+        content: Content,
+        now: Time,
+    ) {
+        let (Some(ingress), Some(egress)) = (self.link_peer(ingress), self.link_peer(number))
+        else {
+            return;
+        };
+        let frame = Waiting { route, content };
+        self.relay.push(egress.tag(), ingress.tag(), frame, now);
+        self.hot.insert(number);
     }
 
     /// Says goodbye on every link behind the sessions' goodbyes, before the node stops: the neighbour reads
@@ -462,16 +504,18 @@ impl Core {
 
     /// Pings and ends what is due.
     pub(super) fn poll_links(&mut self, now: Time) {
-        let busy: Vec<Name> = self
-            .sessions
-            .values()
-            .filter(|entry| entry.session.channels().next().is_some())
-            .map(|entry| entry.session.peer())
-            .collect();
         let mut dead = Vec::new();
+        let ties = self.overlay_ties();
         for (number, link) in &mut self.links {
-            link.life
-                .set_in_use(busy.contains(&link.peer) || !link.proved);
+            let busy = link.riders.iter().any(|session| {
+                let entry = self.sessions.get(session);
+                entry.is_some_and(|entry| entry.session.channels().next().is_some())
+            });
+            let relays = link
+                .relayed_at
+                .is_some_and(|at| now.since(at) < LINK_RELAY_LINGER);
+            let in_use = busy || relays || ties.contains(&link.peer) || !link.proved;
+            link.life.set_in_use(in_use);
             match link.life.poll(now) {
                 Some(Due::Ping(id)) => link.send(Message::Ping(id)),
                 Some(Due::Doubt) => self.events.push_back(Event::LinkDoubtful(*number)),
@@ -527,7 +571,47 @@ impl Link {
                 route: route.clone(),
                 message: bytes,
             },
+            Message::Overlay(bytes) => Head::Overlay(bytes),
         };
-        Ok(self.sealer.seal(&head, out)?)
+        let frame = OpenFrame::begin(&head, out);
+        if frame.head_len() > FRAME_HEAD_MAX {
+            // Its way has grown too long to be written down.
+            frame.cancel(out);
+            return Ok(());
+        }
+        Ok(self.sealer.finish(frame, None, out)?)
+    }
+
+    /// Appends the next packet of a session, if it has one.
+    fn carry(
+        &mut self,
+        entry: &mut Entry,
+        route: Route,
+        (out, plain_max, number): (&mut Vec<u8>, usize, LinkNumber),
+        now: Time,
+    ) -> Result<(), LinkEnd> {
+        if !entry.session.wants_to_send(now) {
+            return Ok(());
+        }
+        let header = [0; HEADER_LEN];
+        let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
+        let Some(sealed) = entry.session.poll_packet(plain_max, number, out, now) else {
+            frame.cancel(out);
+            return Ok(());
+        };
+        Ok(self.sealer.finish(frame, Some(sealed.header), out)?)
+    }
+
+    /// Appends a frame of others.
+    fn pass_on(&mut self, frame: Waiting, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
+        let Waiting { route, content } = frame;
+        match content {
+            Content::Packet { header, body } => {
+                let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
+                out.extend_from_slice(&body);
+                Ok(self.sealer.finish(frame, None, out)?)
+            }
+            Content::Signal(message) => self.write(&Message::Signal(route, message), out),
+        }
     }
 }

@@ -90,11 +90,14 @@ impl Core {
         let request = Request { target, port };
         self.requests.insert(ticket, Arc::clone(&via), request, due);
         self.poll_line(&via, now);
-        if self.is_waiting(ticket)
-            && let Some(first) = via.first()
-            && self.live_session(*first).is_none()
-        {
-            self.events.push_back(Event::WantLink(*first));
+        if self.is_waiting(ticket) {
+            for peer in via.iter().copied() {
+                if self.live_session(peer).is_none() {
+                    self.seek(peer, now);
+                    self.events.push_back(Event::WantLink(peer));
+                }
+            }
+            self.settle_overlay(now);
         }
         self.settle(now);
         ticket
@@ -142,8 +145,7 @@ impl Core {
                     Err(failure) => Tried::Failed(failure),
                 };
             }
-            let linked = self.neighbours.preferred(via.tag()).is_some();
-            if linked && !self.has_confirmed(*via) {
+            if self.is_reachable(*via) && !self.has_confirmed(*via) {
                 self.start_handshake(*via, None, now);
                 return Tried::Waits;
             }
@@ -200,7 +202,7 @@ impl Core {
     }
 
     /// The newest session with a peer that can carry channels.
-    fn live_session(&self, peer: Name) -> Option<u32> {
+    pub(super) fn live_session(&self, peer: Name) -> Option<u32> {
         let known = self.peers.get(&peer)?;
         known.sessions.iter().rev().copied().find(|number| {
             self.sessions.get(number).is_some_and(|entry| {

@@ -1,6 +1,7 @@
 mod burst;
 mod cookies;
 mod memory;
+mod relays;
 mod relink;
 mod suspension;
 
@@ -92,6 +93,7 @@ fn node_with(seed: u8, boot: u8, memory: u64) -> Node {
         },
         open_timeout: Duration::from_secs(30),
         psk: Zeroizing::new([0; 32]),
+        cloak: Cloak::default(),
     };
     let random = Random::from_number(u64::from(seed) << 8 | u64::from(boot));
     Node {
@@ -151,6 +153,7 @@ impl World {
                 receive_key: keys[other],
                 dialled: side == 0,
                 endpoint: "test".to_owned(),
+                shortcut: false,
             };
             let node = &mut self.nodes[side];
             node.arriving.clear();

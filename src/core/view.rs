@@ -1,5 +1,7 @@
 //! What status shows of a core: plain values, taken in one go.
 
+pub(super) mod overlay;
+
 use std::time::Duration;
 
 use crate::core::Core;
@@ -9,6 +11,7 @@ use crate::srm::resume::Reason;
 use crate::ssm::suite::Suite;
 use crate::time::Time;
 use crate::wire::frame::ChannelId;
+use crate::wire::location::Location;
 use crate::wire::target::Target;
 
 /// State of a session, in one word.
@@ -68,6 +71,21 @@ pub struct SessionView {
     pub dropped: u64,
     /// Its channels.
     pub channels: Vec<ChannelView>,
+    /// How its packets leave; none while no link carries it.
+    pub way: Option<Way>,
+    /// Links that the peer's last packet took, as its relays tell.
+    pub hops: Option<u8>,
+    /// Where the peer hangs, as far as it is known.
+    pub place: Option<Location>,
+}
+
+/// How the packets of a session leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By a link to the peer.
+    Direct,
+    /// Through others, first to this neighbour.
+    By(Name),
 }
 
 /// A link, for status.
@@ -85,6 +103,10 @@ pub struct LinkView {
     pub last_answer: Duration,
     /// Round trip of the last ping.
     pub rtt: Option<Duration>,
+    /// The neighbour owes an answer for too long already.
+    pub doubtful: bool,
+    /// It carries only sessions between its two ends.
+    pub shortcut: bool,
 }
 
 impl Core {
@@ -132,6 +154,9 @@ impl Core {
                     rtt: session.rtt(),
                     dropped: session.stats().packets_dropped,
                     channels: channels.collect(),
+                    way: self.way_of(entry),
+                    hops: entry.hops,
+                    place: self.place_of(entry),
                 }
             })
             .collect()
@@ -149,6 +174,8 @@ impl Core {
                 age: now.since(link.since),
                 last_answer: link.life.silence(now),
                 rtt: link.life.rtt(),
+                doubtful: link.life.is_doubtful(),
+                shortcut: link.shortcut,
             })
             .collect()
     }

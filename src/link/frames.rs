@@ -167,6 +167,11 @@ impl OpenFrame {
         }
     }
 
+    /// Bytes of the sealed head, tag included.
+    pub const fn head_len(&self) -> usize {
+        self.head
+    }
+
     /// Where the body begins in the buffer.
     pub const fn body_start(&self) -> usize {
         self.start + LENGTHS_LEN + self.head

@@ -90,6 +90,11 @@ impl Liveness {
         self.rtt
     }
 
+    /// Whether the neighbour owes an answer for too long already.
+    pub fn is_doubtful(&self) -> bool {
+        self.ping.is_some_and(|ping| ping.doubted)
+    }
+
     /// When [`Self::poll`] has something to say next.
     pub fn due_at(&self) -> Time {
         match self.ping {
@@ -152,7 +157,9 @@ mod tests {
         assert_eq!(life.poll(Time::ZERO), None);
         assert_eq!(life.poll(asked), Some(Due::Ping(1)));
         assert_eq!(life.poll(asked), None);
+        assert!(!life.is_doubtful());
         assert_eq!(life.poll(asked + LINK_DOUBT), Some(Due::Doubt));
+        assert!(life.is_doubtful());
         assert_eq!(life.poll(asked + LINK_DOUBT), None);
         assert_eq!(life.poll(asked + LINK_DEAD), Some(Due::Dead));
     }

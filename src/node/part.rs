@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::acl::Acl;
 use crate::config::{Allow, Config, MemoryPressure, SuiteName};
-use crate::core::{ChannelKey, Core, Settings};
+use crate::core::{ChannelKey, Cloak, Core, Settings};
 use crate::engine::{Command, Engine, Inlets, Served, Surroundings, inlets};
 use crate::forwarder::{Forwarder, Opened, OwnListeners, Traffic};
 use crate::lcm::local::{Ending, LocalStream};
@@ -24,8 +24,10 @@ use crate::net::clock::{Clock, calendar};
 use crate::net::tasks::Tasks;
 use crate::net::watch::NetworkWatch;
 use crate::node::routing::Routing;
+use crate::node::state;
 use crate::node::{Dialers, StartError};
 use crate::peering::dialer::{Dialer, Endpoint};
+use crate::peering::finder::Finder;
 use crate::peering::greeter::greet;
 use crate::peering::join::Joiner;
 use crate::peering::report::Report;
@@ -48,6 +50,10 @@ const CERTIFICATE_LIFE: Duration = Duration::from_secs(400 * 24 * 3600);
 pub(super) struct Links {
     pub(super) listeners: Vec<TcpListener>,
     pub(super) endpoints: Vec<Endpoint>,
+    /// Where others may dial the node, told in the directory.
+    pub(super) announced: Vec<String>,
+    /// Whether it carries frames of others.
+    pub(super) relay: bool,
 }
 
 /// Who may link (R-O4).
@@ -129,6 +135,7 @@ impl Part {
         let mut random = system_random()?;
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let me = Arc::new(party(&setup, &mut random));
+        let record = setup.state_dir.as_deref().map(|dir| dir.join("record"));
         tasks.spawn(keep_certified(Arc::clone(&me), setup.state_dir));
         let psk = setup.network_key.clone().unwrap_or_default();
         let policy = setup.policy.clone();
@@ -139,18 +146,35 @@ impl Part {
             Box::new(allows),
         ));
         let budget = Budget::new(setup.config.limits.memory);
-        let settings = settings(&setup.config, budget.clone(), psk);
+        let cloak = Cloak {
+            degree: setup.config.cloak.degree,
+            relay: setup.links.relay,
+            last_seq: record
+                .as_deref()
+                .and_then(state::number_in)
+                .unwrap_or_default(),
+            roots: setup.config.cloak.roots.clone(),
+            shortcuts: setup.config.cloak.shortcuts,
+        };
+        let settings = settings(&setup.config, budget.clone(), psk, cloak);
         let clock = Clock::start();
         let mut core = Core::new(me, settings, random.fork(), calendar());
         if setup.config.session.on_memory_pressure == MemoryPressure::ResetOldest {
             core = core.with_reset_oldest();
         }
+        core.publish(setup.links.announced, clock.now());
         let forwarder = Forwarder::new(setup.acl.unwrap_or_default(), setup.own_listeners, false);
         let served = ServedChannels::default();
         let (inlets, queues) = inlets();
         let dialers = Dialers::default();
         let wake = dialers.clone();
         let routing = Arc::clone(&setup.routing);
+        let finder = Finder::new(
+            Arc::clone(&joiner),
+            inlets.commands.clone(),
+            tasks.clone(),
+            random.fork(),
+        );
         let surroundings = Surroundings {
             serve: serve(
                 forwarder.clone(),
@@ -159,6 +183,10 @@ impl Part {
                 tasks.clone(),
             ),
             want: Box::new(move |_| wake.wanted()),
+            dial: Box::new(move |peer, endpoints, shortcut| {
+                finder.dial(peer, endpoints, shortcut);
+            }),
+            published: state::remember(record, tasks.clone()),
             show: Box::new(move |name| routing.show(name)),
         };
         let engine = Engine::start(core, clock, inlets.clone(), queues, surroundings)
@@ -251,7 +279,7 @@ fn terms(state_dir: Option<&Path>) -> Terms {
     Terms {
         not_before: Calendar(now),
         not_after: Calendar(now.saturating_add(CERTIFICATE_LIFE.as_secs())),
-        serial: serial(state_dir, now),
+        serial: state::serial(state_dir, now),
     }
 }
 
@@ -283,23 +311,7 @@ fn party(setup: &PartSetup, random: &mut Random) -> LocalParty {
     )
 }
 
-/// A serial above every one of this name before: the time, or one more than the last if the clock was
-/// set back. What cannot be remembered is only logged (R-G4).
-fn serial(state_dir: Option<&Path>, now: u64) -> u64 {
-    let Some(path) = state_dir.map(|dir| dir.join("serial")) else {
-        return now;
-    };
-    let last = std::fs::read_to_string(&path)
-        .ok()
-        .and_then(|text| text.trim().parse::<u64>().ok());
-    let serial = last.map_or(now, |last| now.max(last.saturating_add(1)));
-    if let Err(error) = std::fs::write(&path, format!("{serial}\n")) {
-        tracing::warn!(path = %path.display(), %error, "state cannot be written");
-    }
-    serial
-}
-
-fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>) -> Settings {
+fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>, cloak: Cloak) -> Settings {
     let session = &config.session;
     let names = session.suites.in_order(fast_aes());
     let suites: Vec<Suite> = names.iter().map(|name| suite(*name)).collect();
@@ -320,6 +332,7 @@ fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>) -> Settin
         },
         open_timeout: session.open_timeout,
         psk,
+        cloak,
     }
 }
 

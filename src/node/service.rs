@@ -1,15 +1,18 @@
 //! What control and signals may ask of a running node.
 
+mod overlay;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::acl::Acl;
 use crate::config::Config;
-use crate::control::service::{Kill, Service};
+use crate::control::overlay::{FoundStatus, HopStatus};
+use crate::control::service::{Kill, Service, Unanswered};
 use crate::control::status::{ChannelStatus, LinkStatus, MemoryStatus, SessionStatus, Status};
 use crate::core::{ChannelKey, ChannelView, LinkView, SessionState, SessionView};
 use crate::engine::{Command, View};
@@ -19,6 +22,7 @@ use crate::name::Name;
 use crate::net::clock::Clock;
 use crate::node::part::{PartControl, Policy};
 use crate::node::routing::Routing;
+use crate::node::service::overlay::{fractional_millis, health};
 use crate::peering::report::Missing;
 use crate::proxy::Router;
 use crate::session::{Phase, ResetCode};
@@ -82,12 +86,16 @@ impl Handle {
         }
     }
 
-    /// Ends links and sessions of nodes that may not link any more. Pinned peers may, and the embedded
+    /// Ends links of nodes that may not link, with the sessions on them. Pinned peers may, and the embedded
     /// node.
     async fn expel(&self) {
-        let Some(view) = Self::view(&self.own).await else {
-            return;
-        };
+        if let Some(view) = Self::view(&self.own).await {
+            self.expel_of(view.links.iter().map(|link| link.peer)).await;
+        }
+    }
+
+    /// The same among these names.
+    async fn expel_of(&self, names: impl Iterator<Item = Name>) {
         let config = self.routing.config();
         let pinned: BTreeSet<Name> = config
             .link
@@ -95,10 +103,7 @@ impl Handle {
             .iter()
             .filter_map(|peer| peer.name)
             .collect();
-        let links = view.links.iter().map(|link| link.peer);
-        let sessions = view.sessions.iter().map(|session| session.peer);
-        let gone: BTreeSet<Name> = links
-            .chain(sessions)
+        let gone: BTreeSet<Name> = names
             .filter(|name| !self.own.joiner.allows(name) && !pinned.contains(name))
             .filter(|name| self.routing.embedded() != Some(*name))
             .collect();
@@ -133,8 +138,8 @@ impl Handle {
 impl Service for Handle {
     async fn status(&self) -> Status {
         let view = Self::view(&self.own).await;
-        let (sessions, links) = view
-            .map(|view| (view.sessions, view.links))
+        let (sessions, links, overlay) = view
+            .map(|view| (view.sessions, view.links, Some(view.overlay)))
             .unwrap_or_default();
         let missing = self
             .own
@@ -159,6 +164,7 @@ impl Service for Handle {
                 limit: self.own.budget.limit(),
             },
             listeners: self.listeners.clone(),
+            overlay: overlay.map(|overlay| self.overlay(overlay)),
         }
     }
 
@@ -189,6 +195,10 @@ impl Service for Handle {
         let embedded_name = self.routing.embedded();
         let has_key = new.network.key_file.is_some();
         let policy = Policy::of(&new, has_key, embedded_name);
+        // Sessions through relays need no right to link; only who loses it has to go.
+        let sessions = Self::view(&self.own).await.map(|view| view.sessions);
+        let peers = sessions.into_iter().flatten().map(|session| session.peer);
+        let allowed: Vec<Name> = peers.filter(|peer| self.own.joiner.allows(peer)).collect();
         self.own
             .forwarder
             .replace_acl(new.forwarder.clone().unwrap_or_default());
@@ -202,6 +212,7 @@ impl Service for Handle {
         }
         self.routing.replace(Arc::new(new));
         Self::enforce(&self.own).await;
+        self.expel_of(allowed.into_iter()).await;
         self.expel().await;
         Ok("grants, services, routes, aliases, groups and allow".to_owned())
     }
@@ -212,6 +223,14 @@ impl Service for Handle {
 
     async fn open(&self, connection: LocalConnection) -> bool {
         self.own.inlets.connections.send(connection).await.is_ok()
+    }
+
+    async fn lookup(&self, node: &str) -> Result<FoundStatus, Unanswered> {
+        self.looked_up(node).await
+    }
+
+    async fn trace(&self, node: &str, hops: mpsc::Sender<HopStatus>) -> Result<bool, Unanswered> {
+        self.traced(node, hops).await
     }
 }
 
@@ -234,6 +253,7 @@ impl Handle {
             SessionState::Suspended => "suspended",
         };
         SessionStatus {
+            way: self.way(&view),
             id: view.number,
             peer: view.peer.to_string(),
             alias: self.alias(view.peer),
@@ -249,7 +269,7 @@ impl Handle {
                 .map(|channel| shown(view.number, channel))
                 .collect(),
             suite: view.suite.label().to_owned(),
-            rtt_ms: view.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+            rtt_ms: view.rtt.map(fractional_millis),
         }
     }
 
@@ -264,6 +284,9 @@ impl Handle {
             last_answer_ms: Some(millis(view.last_answer)),
             error: None,
             error_age_s: None,
+            health: Some(health(view.doubtful)),
+            rtt_ms: view.rtt.map(fractional_millis),
+            shortcut: view.shortcut,
         }
     }
 
@@ -282,6 +305,9 @@ impl Handle {
             last_answer_ms: None,
             error,
             error_age_s: age.map(|age| age.as_secs_f64()),
+            health: None,
+            rtt_ms: None,
+            shortcut: false,
         }
     }
 }

@@ -270,6 +270,7 @@ impl Joiner {
             receive_key: *keys.receive_key.as_bytes(),
             dialled,
             endpoint,
+            shortcut: false,
         };
         Ok((joined, stream))
     }

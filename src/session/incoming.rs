@@ -10,6 +10,7 @@ use crate::srm::acks::Noted;
 use crate::srm::flight::Item;
 use crate::srm::receive::Arrival;
 use crate::srm::resume::{Dropped, Hello, HelloOutcome, Here, Which};
+use crate::srm::window::News;
 use crate::ssm::schedule::{Pair, Side};
 use crate::time::Time;
 use crate::wire::codec::{DecodeError, Reader};
@@ -266,13 +267,23 @@ impl Session {
             .acknowledge(ack, rtt, now)
             .ok_or(Misbehaviour::AckOfUnsent)?;
         if let Some((sent, delay)) = outcome.newest {
+            let marked = state.told_marked(ack.marked);
             let span = now.since(sent.at);
             let span = span.checked_sub(delay).unwrap_or(span);
             self.rtt.sample(span);
             self.resume.set_rtt(self.rtt_or_default());
             if self.window.path() == sent.path {
-                self.window
-                    .arrived(outcome.arrived_bytes, sent.stamp, span, now);
+                let lost = outcome.newest_lost;
+                let news = News {
+                    bytes: outcome.arrived_bytes,
+                    packets: outcome.arrived_packets,
+                    marked,
+                    stamp: sent.stamp,
+                    lost: lost
+                        .filter(|lost| lost.path == sent.path)
+                        .map(|lost| lost.stamp),
+                };
+                self.window.arrived(news, span, self.packet_len, now);
             }
         }
         for item in outcome.arrived {

@@ -10,7 +10,6 @@ use crate::srm::window::Window;
 use crate::ssm::schedule::Pair;
 use crate::time::Time;
 use crate::wire::frame::{Ack, ChannelId, DATA_FRONT_MAX, Frame, put_data_front};
-use crate::wire::location::Location;
 use crate::wire::packet::{HEADER_LEN, Header, put_re_hello_front};
 
 /// Room that the control frames of one packet may take before data, bytes.
@@ -23,8 +22,6 @@ const DATA_MIN: usize = 64;
 pub struct Sealed {
     /// Its header.
     pub header: [u8; HEADER_LEN],
-    /// Where it goes.
-    pub to: Location,
 }
 
 /// A message that travels outside packets.
@@ -32,8 +29,8 @@ pub struct Sealed {
 pub struct Signal {
     /// Its bytes.
     pub message: Vec<u8>,
-    /// Where it goes; `None` is everywhere the peer may be.
-    pub to: Option<Location>,
+    /// Where it goes.
+    pub to: HelloTo,
 }
 
 /// Frames collected for one packet.
@@ -58,10 +55,6 @@ impl Session {
             self.epochs
                 .seal_resume(&mut self.random, self.peer_index, &hello.encode()),
         );
-        let to = match to {
-            HelloTo::Everywhere(_) => None,
-            HelloTo::At(location) => Some(location),
-        };
         Some(Signal { message, to })
     }
 
@@ -73,6 +66,11 @@ impl Session {
             .map(|(id, channel)| (id.0, channel.receive.next_expected()))
             .take(HINTS_MAX)
             .collect()
+    }
+
+    /// Whether the path leads through relays: others use the relays' queues then.
+    pub const fn set_relayed(&mut self, relayed: bool) {
+        self.relayed = relayed;
     }
 
     /// Whether [`Self::poll_packet`] has something to send.
@@ -99,7 +97,9 @@ impl Session {
 
     /// Whether bytes of channels wait and the path takes them.
     fn may_send_data(&self, now: Time) -> bool {
-        !self.schedule.is_empty() && self.under_way() < self.window.limit(self.packet_len, now)
+        !self.schedule.is_empty()
+            && self.paced_until.is_none_or(|at| at <= now)
+            && self.under_way() < self.window.limit(self.packet_len, now)
     }
 
     /// Bytes under way on the path of the window.
@@ -128,15 +128,15 @@ impl Session {
         if !self.wants_to_send(now) {
             return None;
         }
-        let (which, pair, to) = match self.resume.send_under(&self.epochs) {
+        let (which, pair) = match self.resume.send_under(&self.epochs) {
             Sending::Nothing => return None,
-            Sending::Live(to) => (Which::Live, self.epochs.live()?, to),
-            Sending::Next(to) | Sending::Early(to) => (Which::Next, self.epochs.next(), to),
+            Sending::Live(_) => (Which::Live, self.epochs.live()?),
+            Sending::Next(_) | Sending::Early(_) => (Which::Next, self.epochs.next()),
         };
-        self.packet_len = plain_max.min(PACKET_PLAIN_MAX);
-        if self.window.path() != path {
-            self.window = Window::new(path, now);
+        if !self.window.is_of(path, self.relayed) {
+            self.window = Window::new(path, self.relayed, now);
         }
+        self.packet_len = self.window.packet_len(plain_max.min(PACKET_PLAIN_MAX));
         let start = out.len();
         let mut content = Content::default();
         self.put_acks(out, now);
@@ -158,19 +158,21 @@ impl Session {
         self.resume.sealed(which);
         self.sent_at = now;
         let Content { items, eliciting } = content;
-        let idle = self.under_way() == 0;
+        let under_way = self.under_way();
         let sent = Sent {
             path,
             bytes,
             at: now,
             eliciting,
-            stamp: self.window.stamp(idle, now),
+            stamp: self.window.stamp(under_way, bytes, now),
         };
         self.pair_state(pair).flight.sent(number, sent, items);
+        let next = self.window.pace(bytes, self.packet_len, now);
+        self.paced_until = Some(next).filter(|next| *next > now);
         if let Some(reason) = self.goodbye.take() {
             self.end(reason);
         }
-        Some(Sealed { header, to })
+        Some(Sealed { header })
     }
 
     fn seal(
@@ -318,7 +320,7 @@ impl Session {
 
     fn put_data(&mut self, start: usize, content: &mut Content, out: &mut Vec<u8>, now: Time) {
         let (under_way, limit) = (self.under_way(), self.window.limit(self.packet_len, now));
-        if under_way >= limit {
+        if under_way >= limit || self.paced_until.is_some_and(|at| at > now) {
             return;
         }
         let end = start + self.packet_len;

@@ -71,7 +71,15 @@ fn pairing() -> Pairing {
         max_j: None,
         key_use: KeyUse::default(),
     };
-    let mut session = |established| Session::new(established, options.clone(), random, Time::ZERO);
+    let mut session = |established| {
+        Session::new(
+            established,
+            Places::NEIGHBOURS,
+            options.clone(),
+            random,
+            Time::ZERO,
+        )
+    };
     let mut pairing = Pairing {
         ends: [session(&ours), session(&theirs)],
         now: Time::ZERO,

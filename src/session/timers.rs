@@ -7,6 +7,7 @@ use crate::session::Session;
 use crate::session::event::{EndReason, Event};
 use crate::srm::resume::Reason;
 use crate::time::Time;
+use crate::wire::location::Location;
 
 /// Pause between looks at idle buffers.
 const MAINTENANCE: Duration = Duration::from_secs(5);
@@ -40,6 +41,29 @@ impl Session {
             }
         };
         if done.is_err() {
+            self.end(EndReason::Exhausted);
+        }
+    }
+
+    /// This end hangs at another place: the peer is told, by the next packet or, while none may be sent, by a
+    /// Re-Hello (rules 1 and 14 of PROTOCOL 8).
+    pub fn set_location(&mut self, location: &Location, now: Time) {
+        if self.ended || self.location == *location {
+            return;
+        }
+        self.location.clone_from(location);
+        if !self.is_suspended() {
+            self.probe_due = true;
+        } else if self
+            .resume
+            .event(
+                &mut self.epochs,
+                Reason::AddressChange,
+                &mut self.random,
+                now,
+            )
+            .is_err()
+        {
             self.end(EndReason::Exhausted);
         }
     }
@@ -113,6 +137,9 @@ impl Session {
         for state in self.pairs.iter().filter(|state| !state.acks.is_ripe()) {
             consider(state.acks.due_at());
         }
+        if !self.schedule.is_empty() {
+            consider(self.paced_until);
+        }
         if let Some(since) = self.waiting_since() {
             let step = if self.suspected {
                 SUSPEND_AFTER
@@ -140,6 +167,8 @@ impl Session {
         for state in &mut self.pairs {
             state.acks.ripen(now);
         }
+        // From here on what waits does so for room on a link.
+        self.paced_until = self.paced_until.filter(|at| *at > now);
         if self.is_suspended() {
             let over = self.suspended_at.zip(self.options.max_suspend);
             if over.is_some_and(|(since, max)| now.since(since) >= max) {

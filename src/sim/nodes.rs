@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::core::{Core, Event, Joined, Settings};
+use crate::core::{Cloak, Core, Event, Joined, Settings};
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::session::{EndReason, ResetCode};
@@ -83,6 +83,7 @@ fn node(side: usize, party: &Arc<LocalParty>, seed: u64, boot: u8, random: &mut 
         session: options,
         open_timeout: Duration::from_secs(30),
         psk: Zeroizing::new([0; 32]),
+        cloak: Cloak::default(),
     };
     Node {
         core: Core::new(
@@ -279,7 +280,12 @@ impl World {
             | Event::SessionUp(..)
             | Event::LinkDoubtful(_)
             | Event::Paused(..)
-            | Event::WantLink(_) => {}
+            | Event::WantLink(_)
+            | Event::Dial(..)
+            | Event::Found(_)
+            | Event::Published(_)
+            | Event::NotFound(_)
+            | Event::Traced(_) => {}
         }
     }
 
@@ -350,6 +356,7 @@ impl World {
                 receive_key: keys[1 - side],
                 dialled: side == 0,
                 endpoint: String::new(),
+                shortcut: false,
             };
             *end = self.nodes[side].core.link_up(joined, self.now);
         }

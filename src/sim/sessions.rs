@@ -12,20 +12,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::core::ChannelKey;
-use crate::name::certificate::{LocalParty, PeerKeys};
+use crate::name::certificate::LocalParty;
 use crate::random::Random;
-use crate::session::{EndReason, Event, Options, Session};
+use crate::session::{EndReason, Event, Options, Places, Session};
 use crate::sim::application::{Mood, Oracle};
 use crate::sim::hop::{Hop, Message};
 use crate::sim::journal::Journal;
 use crate::sim::sessions::end::End;
-use crate::sim::setting::{Failure, Report, Setting, party};
+use crate::sim::setting::{Failure, Report, Setting, established, party};
 use crate::sim::watch::Watch;
 use crate::ssm::established::Established;
-use crate::ssm::handshake::{Choice, Initiator, Offer, Responder};
 use crate::ssm::ledger;
 use crate::ssm::suite::Suite;
-use crate::time::{Calendar, Time};
+use crate::time::Time;
 use crate::wire::target::Target;
 
 /// How long things break at most.
@@ -38,7 +37,6 @@ const REDIAL: Duration = Duration::from_millis(300);
 const STEPS_MAX: u32 = 2_000_000;
 /// Steps without time passing: more than any burst needs.
 const STILL_MAX: u32 = 20_000;
-const CALENDAR: Calendar = Calendar(1_000_000);
 
 /// Something that happens to an end at a time.
 #[derive(Debug)]
@@ -154,36 +152,20 @@ impl World {
             let end = &mut self.ends[side];
             let now = self.now + end.skew;
             let options: Options = end.options.clone();
-            let session = Session::new(&established, options, &mut self.random, now);
+            let session = Session::new(
+                &established,
+                Places::NEIGHBOURS,
+                options,
+                &mut self.random,
+                now,
+            );
             end.begin(session, self.generation);
         }
     }
 
     fn handshake(&mut self, first: usize) -> Option<[Established; 2]> {
-        let random = &mut self.random;
         let (a, b) = (&self.parties[first], &self.parties[1 - first]);
-        let keys = PeerKeys {
-            name: b.name(),
-            static_public: b.static_key().public(),
-        };
-        let offer = Offer {
-            suites: vec![self.suite],
-            index: random.number(),
-            port: 0,
-            asked: None,
-        };
-        let (mut initiator, hello) = Initiator::start(a, keys, &[0; 32], offer, random).ok()?;
-        let received = Responder::new(b, &[0; 32]);
-        let received = received.read(&hello, CALENDAR, &|_| None, random).ok()?;
-        let choice = Choice {
-            suite: self.suite,
-            index: random.number(),
-            port: 0,
-            known: None,
-        };
-        let (theirs, answer) = received.answer(b, choice, random).ok()?;
-        let ours = initiator.finish(&answer, CALENDAR, None).ok()?;
-        Some([ours, theirs])
+        established([a, b], self.suite, &mut self.random)
     }
 
     fn play(&mut self) -> Result<(), String> {

@@ -4,13 +4,17 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::name::Identity;
-use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
+use crate::name::certificate::{LocalParty, OverlayId, PeerKeys, StaticKey, Terms};
 use crate::random::Random;
 use crate::session::{KeyUse, Options};
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
+use crate::ssm::established::Established;
+use crate::ssm::handshake::{Choice, Initiator, Offer, Responder};
 use crate::ssm::suite::Suite;
 use crate::time::Calendar;
+
+const CALENDAR: Calendar = Calendar(1_000_000);
 
 /// What one run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,4 +123,34 @@ pub(super) fn party(seed: u8, boot: u8) -> LocalParty {
     let key = StaticKey::from_bytes([seed ^ 0x55; 32]);
     let identity = Identity::from_seed(&[seed; 32]);
     LocalParty::new(identity, key, terms, [boot; 16], OverlayId::of("sim"))
+}
+
+/// Both sides of a session, from a handshake of two nodes.
+pub(super) fn established(
+    [a, b]: [&LocalParty; 2],
+    suite: Suite,
+    random: &mut Random,
+) -> Option<[Established; 2]> {
+    let keys = PeerKeys {
+        name: b.name(),
+        static_public: b.static_key().public(),
+    };
+    let offer = Offer {
+        suites: vec![suite],
+        index: random.number(),
+        port: 0,
+        asked: None,
+    };
+    let (mut initiator, hello) = Initiator::start(a, keys, &[0; 32], offer, random).ok()?;
+    let received = Responder::new(b, &[0; 32]);
+    let received = received.read(&hello, CALENDAR, &|_| None, random).ok()?;
+    let choice = Choice {
+        suite,
+        index: random.number(),
+        port: 0,
+        known: None,
+    };
+    let (theirs, answer) = received.answer(b, choice, random).ok()?;
+    let ours = initiator.finish(&answer, CALENDAR, None).ok()?;
+    Some([ours, theirs])
 }

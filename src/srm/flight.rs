@@ -67,6 +67,10 @@ pub struct Outcome {
     pub newest: Option<(Sent, Duration)>,
     /// Bytes that arrived by the path of the newest packet.
     pub arrived_bytes: u64,
+    /// Packets that arrived by it.
+    pub arrived_packets: u64,
+    /// The newest packet that is lost.
+    pub newest_lost: Option<Sent>,
 }
 
 /// Packets sent under one pair and not yet acknowledged.
@@ -154,6 +158,7 @@ impl Flight {
                 outcome.progress = true;
                 if newest_sent.is_some_and(|newest| newest.path == packet.sent.path) {
                     outcome.arrived_bytes += packet.sent.bytes;
+                    outcome.arrived_packets += 1;
                 }
                 latest = latest.max(packet.sent.at);
                 let high = front.entry(packet.sent.path).or_default();
@@ -197,6 +202,7 @@ impl Flight {
             .collect();
         for number in lost {
             if let Some(packet) = self.settle(number) {
+                outcome.newest_lost = Some(packet.sent);
                 outcome.lost.extend(packet.items);
             }
         }

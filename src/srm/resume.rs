@@ -328,6 +328,17 @@ impl Resume {
         Sending::Nothing
     }
 
+    /// Where packets go; nowhere while none may be sent.
+    pub fn destination(&self, keys: &impl Keys) -> Option<&Location> {
+        if self.may_send_next(keys) {
+            return Some(&self.answer_loc);
+        }
+        if keys.live().is_some() {
+            return Some(&self.live_loc);
+        }
+        self.early.then(|| self.newest_location())
+    }
+
     /// The next H to seal and send, from the own `location`; the caller adds hints. Call until it
     /// gives nothing.
     pub fn poll_hello(

@@ -101,7 +101,8 @@ impl Route {
         self.from_location.encode(out);
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    /// Reads a routing header.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let flags = reader.u8()?;
         if flags & !MARKED != 0 {
             return Err(DecodeError::Invalid("routing flags"));
@@ -141,6 +142,8 @@ pub enum Head<'a> {
     Pong(u64),
     /// The neighbour is leaving.
     Goodbye,
+    /// A message of the overlay to the neighbour itself: its first byte is its kind.
+    Overlay(&'a [u8]),
 }
 
 const PACKET: u8 = 1;
@@ -148,6 +151,7 @@ const SIGNAL: u8 = 2;
 const PING: u8 = 3;
 const PONG: u8 = 4;
 const GOODBYE: u8 = 5;
+const OVERLAY: u8 = 6;
 
 impl<'a> Head<'a> {
     /// Appends the head.
@@ -172,6 +176,10 @@ impl<'a> Head<'a> {
                 out.put_u64(*number);
             }
             Self::Goodbye => out.put_u8(GOODBYE),
+            Self::Overlay(message) => {
+                out.put_u8(OVERLAY);
+                out.put(message);
+            }
         }
     }
 
@@ -197,6 +205,7 @@ impl<'a> Head<'a> {
             PING => Self::Ping(reader.u64()?),
             PONG => Self::Pong(reader.u64()?),
             GOODBYE => Self::Goodbye,
+            OVERLAY => return Ok(Self::Overlay(reader.rest())),
             _ => return Err(DecodeError::Invalid("frame kind")),
         };
         reader.finish()?;
@@ -236,6 +245,7 @@ mod tests {
             (Head::Ping(5), false),
             (Head::Pong(5), false),
             (Head::Goodbye, false),
+            (Head::Overlay(b"announcement"), false),
         ] {
             let mut out = Vec::new();
             head.encode(&mut out);

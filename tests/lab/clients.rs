@@ -89,7 +89,7 @@ fn ssh_scp_and_rsync() {
         return;
     }
     let lab = Lab::new("ssh");
-    let sshd = Sshd::start(&lab);
+    let sshd = Sshd::start(lab.ends());
     let client = &lab.net.client;
     let folder = lab.folder.path().display().to_string();
     let config = sshd.config();
@@ -127,7 +127,7 @@ fn git_over_ssh_and_http() {
         return;
     }
     let lab = Lab::new("git");
-    let sshd = Sshd::start(&lab);
+    let sshd = Sshd::start(lab.ends());
     let folder = lab.folder.path().display().to_string();
     let script = format!(
         "cd {folder}

@@ -1,216 +1,13 @@
 //! What the product is for: every connection outlives every failure of the network.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::Child;
-use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use rustix::time::{ClockId, clock_gettime};
-use serde_json::Value;
 
 use crate::Lab;
+use crate::load::{Expected, Failure, Load, USUAL, last, now};
 use crate::net::skip;
-use crate::sshd::{PROGRAMS, Sshd};
-
-/// Bytes of the transfer each way.
-const TRANSFER: &str = "200000000";
-/// Their rate in bytes per second: they take 28 s, and as long as nothing moves.
-const RATE: &str = "7200000";
-/// Connections that say nothing meanwhile.
-const IDLE: &str = "500";
-/// How long everything runs before the failure comes.
-const BEFORE: Duration = Duration::from_secs(2);
-/// What the paper's own implementation took to resume (its Figure 6), seconds.
-const PAPER: f64 = 2.99;
-/// Silences that begin this long after the path is back are none of the failure's, seconds.
-const AFTERMATH: f64 = 1.5;
-
-/// A failure: when it came, and when the path was back, in seconds on the machine's monotonic clock.
-struct Failure {
-    began: f64,
-    over: f64,
-}
-
-/// What a scenario must show.
-struct Expected {
-    scenario: &'static str,
-    /// Target of the stall beyond the failure, seconds.
-    target: f64,
-    /// The cause that the log gives for every pause.
-    cause: &'static str,
-}
-
-/// The transfers, the idle connections and the typist.
-struct Load {
-    child: Child,
-    out: BufReader<std::process::ChildStdout>,
-    _sshd: Sshd,
-}
-
-fn now() -> f64 {
-    let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap();
-    now.as_secs_f64()
-}
-
-/// Part of a scenario: how long a failure lasts, or what goes before.
-fn last(duration: Duration) {
-    thread::park_timeout(duration);
-}
-
-impl Load {
-    /// Starts it and waits until all of it moves.
-    fn start(lab: &Lab) -> Self {
-        let sshd = Sshd::start(lab);
-        let load = [
-            "python3",
-            "tests/lab/load.py",
-            "1080",
-            crate::SERVER,
-            TRANSFER,
-            RATE,
-            IDLE,
-        ];
-        let words = [&load[..], &sshd.ssh(&["-tt", "connect"])].concat();
-        let mut child = lab.net.client.spawn(&words);
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        if line.trim() != "moving" {
-            let said = child.wait_with_output().unwrap();
-            panic!("{}", String::from_utf8_lossy(&said.stderr));
-        }
-        last(BEFORE);
-        Self {
-            child,
-            out,
-            _sshd: sshd,
-        }
-    }
-
-    /// Waits for its end; it fails if one byte was wrong or one connection broke.
-    fn finish(mut self, lab: &Lab, expected: &Expected, failures: &[Failure]) {
-        let scenario = expected.scenario;
-        let mut line = String::new();
-        self.out.read_line(&mut line).unwrap();
-        let said = self.child.wait_with_output().unwrap();
-        let log = fs::read_to_string(lab.client.folder.join("log")).unwrap();
-        assert!(
-            said.status.success(),
-            "{scenario}: {}\n{log}",
-            String::from_utf8_lossy(&said.stderr)
-        );
-        let told: Value = serde_json::from_str(&line).unwrap();
-        for flow in ["download", "upload", "typist"] {
-            let (first, end) = (&told[flow]["first"], &told[flow]["last"]);
-            let struck = failures.first().unwrap().began > first.as_f64().unwrap()
-                && failures.last().unwrap().over < end.as_f64().unwrap();
-            assert!(struck, "{scenario}: the {flow} was not under way");
-        }
-        print_times(expected, &told, failures);
-        check_pauses(expected, &log, failures);
-        let status = lab.client.status();
-        let sessions = status["sessions"].as_array().unwrap();
-        assert_eq!(sessions.len(), 1, "{scenario}: {sessions:?}");
-        let session = &sessions[0];
-        println!(
-            "{scenario}: every byte right, {IDLE} idle connections alive, {} letters typed; \
-             {} resumes, {} handshake",
-            told["typist"]["letters"], session["resumes"], session["handshakes"]
-        );
-        assert_eq!(session["handshakes"], 1, "{scenario}: no new key agreement");
-        let resumes = usize::try_from(session["resumes"].as_u64().unwrap()).unwrap();
-        assert!(resumes >= failures.len(), "{scenario}: {session}");
-    }
-}
-
-/// How long after `failure` the first byte came; zero if it made no difference.
-fn first_byte(flow: &Value, failure: &Failure) -> f64 {
-    let silences = flow["silences"].as_array().unwrap();
-    let ends = silences.iter().filter_map(|silence| {
-        let (from, to) = (silence[0].as_f64()?, silence[1].as_f64()?);
-        let caused = from < failure.over + AFTERMATH && to > failure.began;
-        caused.then_some((to - from, to - failure.over))
-    });
-    let longest = ends.max_by(|a, b| a.0.total_cmp(&b.0));
-    longest.map_or(0.0, |(_, end)| end.max(0.0))
-}
-
-/// A time for people; silences below the load's own rhythm are not seen.
-fn seconds(time: f64) -> String {
-    if time > 0.0 {
-        format!("{time:.3} s")
-    } else {
-        "< 0.03 s".to_owned()
-    }
-}
-
-/// Prints how soon the connections went on, beside the target.
-fn print_times(expected: &Expected, told: &Value, failures: &[Failure]) {
-    let mut worst = 0_f64;
-    let mut shown = Vec::new();
-    for flow in ["download", "upload", "typist"] {
-        let mut times: Vec<f64> = failures
-            .iter()
-            .map(|failure| first_byte(&told[flow], failure))
-            .collect();
-        times.sort_by(f64::total_cmp);
-        let (median, max) = (times[times.len() / 2], times[times.len() - 1]);
-        worst = worst.max(max);
-        shown.push(if times.len() > 1 {
-            format!(
-                "{flow} {} (worst of {}: {})",
-                seconds(median),
-                times.len(),
-                seconds(max)
-            )
-        } else {
-            format!("{flow} {}", seconds(max))
-        });
-    }
-    let Expected {
-        scenario, target, ..
-    } = expected;
-    let verdict = if worst <= *target { "met" } else { "MISSED" };
-    println!(
-        "{scenario}: first byte on the old connections after the path is back: {}",
-        shown.join(", ")
-    );
-    println!(
-        "{scenario}: stall beyond the failure {} (target {target} s: {verdict}; the paper's resume: {PAPER} s)",
-        seconds(worst)
-    );
-}
-
-/// Every pause is one line of the log, with its real cause and at least the failure's length.
-fn check_pauses(expected: &Expected, log: &str, failures: &[Failure]) {
-    let scenario = expected.scenario;
-    let pauses: Vec<&str> = log
-        .lines()
-        .filter_map(|line| line.split_once(": a pause is over ").map(|(_, rest)| rest))
-        .collect();
-    for pause in &pauses {
-        println!("{scenario}: log: {pause}");
-    }
-    let cause = format!("cause={}", expected.cause);
-    let found = pauses.iter().filter(|pause| {
-        let length: f64 = pause
-            .split_once("pause_ms=")
-            .unwrap_or_else(|| panic!("no duration: {pause}"))
-            .1
-            .parse()
-            .unwrap();
-        let failure = failures.first().unwrap();
-        // A cut is noticed by what does not come: data under way when it came still arrived.
-        pause.contains(&cause) && length / 1000.0 >= (failure.over - failure.began) * 0.9
-    });
-    assert_eq!(
-        found.count(),
-        failures.len(),
-        "{scenario}: {pauses:?}\n{log}"
-    );
-}
+use crate::sshd::PROGRAMS;
 
 #[test]
 fn a_silent_cut_of_the_link() {
@@ -218,7 +15,7 @@ fn a_silent_cut_of_the_link() {
         return;
     }
     let lab = Lab::new("cut");
-    let load = Load::start(&lab);
+    let load = Load::start(lab.ends(), USUAL);
     let began = now();
     lab.net.router.run(&["nft", "add table ip cut; add chain ip cut f { type filter hook forward priority 0; policy drop; }"]);
     last(Duration::from_secs(20));
@@ -227,9 +24,9 @@ fn a_silent_cut_of_the_link() {
     let expected = Expected {
         scenario: "silent cut of 20 s",
         target: 1.5,
-        cause: "\"no answer\"",
+        cause: Some("\"no answer\""),
     };
-    load.finish(&lab, &expected, &[Failure { began, over }]);
+    load.finish(lab.ends(), &expected, &[Failure { began, over }]);
 }
 
 #[test]
@@ -238,7 +35,7 @@ fn resets_of_the_link() {
         return;
     }
     let lab = Lab::new("rst");
-    let load = Load::start(&lab);
+    let load = Load::start(lab.ends(), USUAL);
     let failures: Vec<Failure> = (0..10)
         .map(|_| {
             last(Duration::from_secs(2));
@@ -250,9 +47,9 @@ fn resets_of_the_link() {
     let expected = Expected {
         scenario: "link reset every 2 s for 20 s",
         target: 1.5,
-        cause: "\"link lost\"",
+        cause: Some("\"link lost\""),
     };
-    load.finish(&lab, &expected, &failures);
+    load.finish(lab.ends(), &expected, &failures);
 }
 
 #[test]
@@ -261,7 +58,7 @@ fn a_move_to_another_router_with_another_address() {
         return;
     }
     let lab = Lab::new("move");
-    let load = Load::start(&lab);
+    let load = Load::start(lab.ends(), USUAL);
     let began = now();
     lab.net.leave();
     last(Duration::from_secs(15));
@@ -271,9 +68,9 @@ fn a_move_to_another_router_with_another_address() {
     let expected = Expected {
         scenario: "move after 15 s without network",
         target: 0.3,
-        cause: "\"address change\"",
+        cause: Some("\"address change\""),
     };
-    load.finish(&lab, &expected, &[Failure { began, over }]);
+    load.finish(lab.ends(), &expected, &[Failure { began, over }]);
 }
 
 #[test]
@@ -282,7 +79,7 @@ fn a_peer_that_is_stopped() {
         return;
     }
     let lab = Lab::new("stop");
-    let load = Load::start(&lab);
+    let load = Load::start(lab.ends(), USUAL);
     let began = now();
     lab.gateway.signal(Signal::STOP);
     last(Duration::from_secs(30));
@@ -291,7 +88,7 @@ fn a_peer_that_is_stopped() {
     let expected = Expected {
         scenario: "peer stopped for 30 s",
         target: 1.5,
-        cause: "\"no answer\"",
+        cause: Some("\"no answer\""),
     };
-    load.finish(&lab, &expected, &[Failure { began, over }]);
+    load.finish(lab.ends(), &expected, &[Failure { began, over }]);
 }

@@ -71,7 +71,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn new(name: String) -> Self {
+    pub(crate) fn new(name: String) -> Self {
         ip(&format!("netns add {name}"));
         ip(&format!("-n {name} link set lo up"));
         Self { name }
@@ -219,7 +219,7 @@ impl Net {
 }
 
 /// Joins two namespaces by a pair of interfaces with addresses.
-fn wire(
+pub(crate) fn wire(
     a: &Place,
     (a_name, a_address): (&str, &str),
     b: &Place,

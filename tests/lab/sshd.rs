@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 
 use crate::net::run;
 use crate::node::{bin, wait_until};
-use crate::{Lab, SERVER};
+use crate::{Ends, SERVER};
 
 /// Programs that it needs.
 pub(crate) const PROGRAMS: [&str; 4] = ["ssh", "sshd", "ssh-keygen", "nc"];
@@ -19,8 +19,8 @@ pub(crate) struct Sshd {
 }
 
 impl Sshd {
-    pub(crate) fn start(lab: &Lab) -> Self {
-        let folder = lab.folder.path().join("ssh");
+    pub(crate) fn start(ends: Ends<'_>) -> Self {
+        let folder = ends.folder.join("ssh");
         fs::create_dir_all(&folder).unwrap();
         for key in ["host", "user"] {
             let mut keygen = Command::new("ssh-keygen");
@@ -30,15 +30,15 @@ impl Sshd {
         fs::create_dir_all("/run/sshd").unwrap();
         fs::write(folder.join("sshd_config"), server_config(&folder)).unwrap();
         let config = folder.join("config");
-        fs::write(&config, client_config(&folder, &lab.client.folder)).unwrap();
+        fs::write(&config, client_config(&folder, &ends.client.folder)).unwrap();
         let path = folder.join("sshd_config");
         let words = ["/usr/sbin/sshd", "-D", "-e", "-f", path.to_str().unwrap()];
         let this = Self {
             config,
-            server: lab.net.server.spawn(&words),
+            server: ends.far.spawn(&words),
         };
         wait_until("sshd answers", || {
-            let tried = lab.net.client.output(&this.ssh(&["connect", "true"]));
+            let tried = ends.near.output(&this.ssh(&["connect", "true"]));
             tried.status.success()
         });
         this

@@ -4,4 +4,5 @@ mod hostile;
 mod joining;
 mod repair;
 mod settled;
+mod vector;
 mod world;

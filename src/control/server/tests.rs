@@ -9,8 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::control::client::{self, CallError};
+use crate::control::overlay::{FoundStatus, HopStatus};
 use crate::control::protocol::{Notice, Outcome};
-use crate::control::service::Kill;
+use crate::control::service::{Kill, Unanswered};
 use crate::control::status::{SessionStatus, Status};
 use crate::lcm::local::{Answer, Ending, LocalConnection, LocalStream};
 use crate::name::{Identity, Name};
@@ -54,6 +55,39 @@ impl Service for Fake {
 
     async fn open(&self, connection: LocalConnection) -> bool {
         self.gate.send(connection).await.is_ok()
+    }
+
+    async fn lookup(&self, node: &str) -> Result<FoundStatus, Unanswered> {
+        if node == "nobody" {
+            return Err(nobody());
+        }
+        Ok(FoundStatus {
+            name: node.to_owned(),
+            ..FoundStatus::default()
+        })
+    }
+
+    async fn trace(&self, node: &str, hops: mpsc::Sender<HopStatus>) -> Result<bool, Unanswered> {
+        let steps = match node {
+            "nobody" => return Err(nobody()),
+            "gw" => 3,
+            _ => 1,
+        };
+        for hop in 1..=steps {
+            let hop = HopStatus {
+                hop,
+                ..HopStatus::default()
+            };
+            hops.send(hop).await.unwrap();
+        }
+        Ok(node == "gw")
+    }
+}
+
+fn nobody() -> Unanswered {
+    Unanswered {
+        why: OpenFailure::UnknownName,
+        message: "unknown".to_owned(),
     }
 }
 
@@ -418,4 +452,44 @@ async fn without_a_free_place_a_channel_is_refused_with_the_limit() {
 fn outcomes_follow_endings() {
     assert_eq!(Outcome::from(Ending::Clean), Outcome::Clean);
     assert_eq!(Outcome::from(Ending::Cut), Outcome::Cut);
+}
+
+#[tokio::test]
+async fn what_is_asked_about_a_node_is_answered_or_fails_with_a_code() {
+    let room = room();
+    let ask = |name: &str| {
+        let name = name.to_owned();
+        room.ask(Request::Lookup { name })
+    };
+    let Ok(Response::Found(found)) = ask("gw").await else {
+        panic!("a record was expected");
+    };
+    assert_eq!(found.name, "gw");
+    let Ok(Response::Failed { exit: 68, .. }) = ask("nobody").await else {
+        panic!("a failure was expected");
+    };
+}
+
+#[tokio::test]
+async fn the_steps_of_a_trace_come_one_by_one_and_its_end_behind_them() {
+    let room = room();
+    let trace = |name: &'static str| {
+        let places = room.places.clone();
+        blocking(move || {
+            let mut hops = Vec::new();
+            let end = client::trace(&places, name, |hop| hops.push(hop.hop));
+            (hops, end)
+        })
+    };
+    let (hops, end) = trace("gw").await;
+    assert_eq!((hops, end.unwrap()), (vec![1, 2, 3], true));
+    let (hops, end) = trace("far").await;
+    assert_eq!((hops, end.unwrap()), (vec![1], false));
+    let (hops, end) = trace("nobody").await;
+    assert!(hops.is_empty());
+    assert!(matches!(end, Err(CallError::Failed { exit: 68, .. })));
+    // A caller that ends its side behind the request gets all of the answer.
+    let text = room.raw(b"{\"trace\":{\"name\":\"gw\"}}\n".to_vec()).await;
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert_eq!(text.lines().last(), Some("{\"traced\":true}"));
 }

@@ -21,6 +21,7 @@ fn joined(keys: &LinkKeys, dialled: bool) -> Joined {
         receive_key: *keys.receive_key.as_bytes(),
         dialled,
         endpoint: "test".to_owned(),
+        shortcut: false,
     }
 }
 
@@ -134,6 +135,7 @@ fn a_replayed_first_message_takes_nothing_over() {
         receive_key: [0xbb; 32],
         dialled: false,
         endpoint: "elsewhere".to_owned(),
+        shortcut: false,
     };
     let core = &mut world.nodes[1].core;
     let fake = core.link_asked(replayed, &[4; 470], now).unwrap();
@@ -168,6 +170,7 @@ fn unproved_links_are_few() {
             receive_key: [!key; 32],
             dialled: false,
             endpoint: "elsewhere".to_owned(),
+            shortcut: false,
         };
         let core = &mut world.nodes[1].core;
         links += usize::from(core.link_asked(joined, &[], Time::ZERO).is_some());

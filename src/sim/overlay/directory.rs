@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cloak::compass::{Compass, Toward, WATERMARK_START, Way};
-use crate::cloak::directory::Found;
+use crate::cloak::overlay::Found;
 use crate::limits::{DIRECTORY_LOOKUP, HOPS_MAX};
 use crate::sim::overlay::figures::{DirectoryFigures, Mean, Tries, count, float, ratio};
 use crate::sim::overlay::graph::{pairs, pick};

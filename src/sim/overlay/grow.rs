@@ -31,7 +31,7 @@ impl World {
     pub(super) fn grow(&mut self) -> Figures {
         while self.nodes.len() < self.plan.nodes {
             self.join(self.plan.graph);
-            self.run(self.now + JOIN_EVERY);
+            self.run(self.now + std::env::var("JOIN").map_or(JOIN_EVERY, |v| Duration::from_millis(v.parse().unwrap())));
         }
         let patience = self.now + SETTLE_PATIENCE;
         let mut homeless = self.live.clone();
@@ -43,7 +43,7 @@ impl World {
             self.run(self.now + Duration::from_secs(1));
         }
         let settled = self.now;
-        self.run(self.now + SETTLE);
+        self.run(self.now + std::env::var("SETTLE").map_or(SETTLE, |v| Duration::from_secs(v.parse().unwrap())));
         Figures {
             refused: float(self.refused),
             settled_after: settled.since(Time::ZERO).as_secs_f64(),
@@ -54,8 +54,10 @@ impl World {
     /// Measures an overlay that stands still.
     pub(super) fn measure(&mut self, figures: &mut Figures) {
         let before = self.sent;
+        self.kinds.clear();
         self.run(self.now + QUIET);
         let bytes = float(self.sent - before);
+        tracing::debug!(nodes = self.live.len(), kinds = ?self.kinds, "messages in quiet, by kind: number and bytes");
         figures.control_bytes = ratio(bytes, count(self.live.len())) * 60.0 / QUIET.as_secs_f64();
         for number in self.live.clone() {
             let Some(node) = self.nodes.get(number) else {

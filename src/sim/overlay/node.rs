@@ -74,7 +74,7 @@ impl Node {
         let calendar = Calendar(START.0 + now.since(Time::ZERO).as_secs());
         Self {
             name,
-            overlay: Overlay::new(settings, random.fork(), now, calendar),
+            overlay: Some(Overlay::new(settings, random.fork(), now, calendar)),
             born: now,
             died: None,
             links: BTreeMap::new(),

@@ -76,6 +76,8 @@ pub(super) struct World {
     next_link: u64,
     /// Bytes on all links.
     pub(super) sent: u64,
+    /// Messages and their bytes, by kind.
+    pub(super) kinds: BTreeMap<u8, (u64, u64)>,
     pub(super) refused: u64,
     /// Links that were closed because of what an honest neighbour said.
     pub(super) misbehaviour: u64,
@@ -104,6 +106,7 @@ impl World {
             queue: Queue::new(),
             next_link: 0,
             sent: 0,
+            kinds: BTreeMap::new(),
             refused: 0,
             misbehaviour: 0,
             closed: 0,
@@ -372,13 +375,11 @@ impl World {
                 overlay::Event::WantLink(name) => wanted.extend(self.names.get(&name)),
                 overlay::Event::Found { query, found } => answers.push((query, Some(found))),
                 overlay::Event::NotFound { query, .. } => answers.push((query, None)),
-                overlay::Event::Keys
-                | overlay::Event::Published(_)
-                | overlay::Event::Sequence(_) => {}
                 overlay::Event::Moved => {
                     let tree = overlay.tree();
                     node.was_placed |= tree.parent().is_some() || tree.children().next().is_some();
                 }
+                _ => {}
             }
         }
         let mut said = Vec::new();
@@ -410,7 +411,13 @@ impl World {
     fn say(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
         let wire = self.nodes.get(from).and_then(|node| node.links.get(&to));
         if let Some(Wire { link, latency, .. }) = wire.copied().filter(|wire| wire.up) {
-            self.sent += u64::try_from(bytes.len() + FRAME_BYTES).unwrap_or(u64::MAX);
+            let len = u64::try_from(bytes.len() + FRAME_BYTES).unwrap_or(u64::MAX);
+            self.sent += len;
+            if let Some(kind) = bytes.first() {
+                let (messages, bytes) = self.kinds.entry(*kind).or_default();
+                *messages += 1;
+                *bytes += len;
+            }
             let message = Event::Message {
                 from,
                 to,

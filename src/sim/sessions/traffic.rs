@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::session::{Arrived, Session};
+use crate::session::{Arrived, HelloTo, Session};
 use crate::sim::hop::{Message, What};
 use crate::sim::journal::{Content, Fate};
 use crate::sim::sessions::{Happening, World, end};
@@ -112,7 +112,7 @@ impl World {
             .and_then(Session::poll_signal)
         {
             let up = &self.ends[side].up;
-            let everywhere = signal.to.is_none();
+            let everywhere = matches!(signal.to, HelloTo::Everywhere(_));
             let from = if everywhere {
                 0
             } else {

@@ -166,7 +166,7 @@ impl Compass for View<'_> {
         ingress: Option<Name>,
     ) -> Hop {
         let tree = self.tree;
-        let geometry = Geometry::new(Metric::Tree, 64).unwrap();
+        let geometry = Geometry::new(Metric::Tree, 64);
         let mut route = Route::neighbour(to, to);
         (route.to_location, route.watermark, route.hops) = (location.clone(), watermark, hops);
         let me = tree.names[self.me].tag();

@@ -92,7 +92,7 @@ impl World {
             seed,
             mute: None,
             memo: Arc::default(),
-            geometry: Arc::new(Geometry::new(Metric::Tree, degree).unwrap()),
+            geometry: Arc::new(Geometry::new(Metric::Tree, degree)),
         }
     }
 
@@ -237,12 +237,13 @@ impl World {
             let mut stack = vec![start];
             while let Some(at) = stack.pop() {
                 let both = self.links.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]);
-                for (_, to) in both.filter(|(from, _)| *from == at) {
-                    if self.nodes.contains_key(&to) && part.insert(to) {
-                        left.remove(&to);
-                        stack.push(to);
-                    }
-                }
+                let next = both.filter(|(from, to)| *from == at && self.nodes.contains_key(to));
+                let next: Vec<_> = next
+                    .map(|(_, to)| to)
+                    .filter(|to| left.remove(to))
+                    .collect();
+                part.extend(&next);
+                stack.extend(next);
             }
             all.push(part);
         }

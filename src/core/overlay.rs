@@ -1,0 +1,184 @@
+//! The node's part in the overlay: its messages, frames of others that pass, and what it learns.
+
+use crate::cloak::forward::{Broken, Verdict, WATERMARK_START};
+use crate::cloak::neighbours::Link as LinkNumber;
+use crate::cloak::overlay::Event as OverlayEvent;
+use crate::cloak::queues::Waiting;
+use crate::core::Core;
+use crate::core::event::{Event, LinkEnd};
+use crate::name::Name;
+use crate::time::Time;
+use crate::wire::link::Route;
+use crate::wire::location::Location;
+
+/// Where a frame goes that came by a link.
+#[derive(Debug)]
+pub(super) enum Onward {
+    /// It is for this node.
+    Here(Route),
+    /// On by this link, with this header.
+    By(LinkNumber, Route),
+    /// Nowhere.
+    Nowhere,
+}
+
+impl Core {
+    /// Where a frame with this header goes.
+    pub(super) fn onward(&mut self, ingress: LinkNumber, mut route: Route, now: Time) -> Onward {
+        if route.to == self.name().tag() {
+            return Onward::Here(route);
+        }
+        let Some(from) = self.links.get(&ingress).filter(|link| !link.shortcut) else {
+            return Onward::Nowhere;
+        };
+        let from = from.peer.tag();
+        match self.overlay.decide(&route, Some(from), None) {
+            Verdict::Here => Onward::Here(route),
+            Verdict::Next {
+                neighbour,
+                watermark,
+                hops,
+            } => {
+                (route.watermark, route.hops) = (watermark, hops);
+                let link = self.neighbours.preferred(neighbour);
+                link.map_or(Onward::Nowhere, |link| Onward::By(link, route))
+            }
+            Verdict::Broken(why) => {
+                self.path_broken(ingress, &route, why, now);
+                Onward::Nowhere
+            }
+            Verdict::Drop => Onward::Nowhere,
+        }
+    }
+
+    /// The sender of a frame is told that it goes no further, unless it is a neighbour's own mistake.
+    fn path_broken(&mut self, ingress: LinkNumber, route: &Route, why: Broken, now: Time) {
+        let Some(from) = self.link_peer(ingress) else {
+            return;
+        };
+        if route.to_location != Location::Neighbour {
+            self.overlay.tell_broken(from.tag(), route, why, now);
+            self.settle_overlay(now);
+        }
+    }
+
+    /// Takes a message of a neighbour's overlay. An error ends the link.
+    pub(super) fn overlay_message(
+        &mut self,
+        number: LinkNumber,
+        message: &[u8],
+        now: Time,
+    ) -> Result<(), LinkEnd> {
+        let Some(link) = self.links.get(&number) else {
+            return Err(LinkEnd::Unknown);
+        };
+        if link.shortcut {
+            return Ok(());
+        }
+        self.overlay.handle(link.peer, message, now)?;
+        self.settle_overlay(now);
+        Ok(())
+    }
+
+    /// Drains what the overlay has to say.
+    pub(super) fn settle_overlay(&mut self, now: Time) {
+        let mut changed = false;
+        while let Some(event) = self.overlay.poll_event() {
+            changed = true;
+            match event {
+                OverlayEvent::Moved => self.moved(now),
+                OverlayEvent::Keys => {}
+                OverlayEvent::WantLink(peer) => self.want_tie(peer, now),
+                OverlayEvent::Found { query, found } => self.found(query, found, now),
+                OverlayEvent::NotFound { query, .. } => self.not_found(query),
+                OverlayEvent::Published(_) => {}
+                OverlayEvent::Sequence(seq) => self.events.push_back(Event::Published(seq)),
+                OverlayEvent::PathBroken(tag) => self.seek_broken(tag, now),
+                OverlayEvent::Traced(traced) => self.events.push_back(Event::Traced(traced)),
+            }
+        }
+        while let Some((to, message)) = self.overlay.poll_message() {
+            self.send_overlay(to, message);
+        }
+        if changed {
+            self.reroute_all(None, now);
+        }
+    }
+
+    /// This node hangs at another place: the peers of its sessions are told.
+    fn moved(&mut self, now: Time) {
+        let location = self.own_location();
+        for (number, entry) in &mut self.sessions {
+            entry.session.set_location(&location, now);
+            self.touched.insert(*number);
+        }
+    }
+
+    /// Neighbours whose death the tree must notice soon: frames of others depend on them.
+    pub(super) fn overlay_ties(&self) -> Vec<Name> {
+        if !self.settings.cloak.relay {
+            return Vec::new();
+        }
+        let tree = self.overlay.tree();
+        tree.children().chain(tree.parent()).collect()
+    }
+
+    /// A neighbour is gone: what waited for it goes another way, or its senders are told.
+    pub(super) fn pass_by(&mut self, gone: Name, now: Time) {
+        for (ingress, frame) in self.relay.neighbour_gone(gone.tag()) {
+            let Waiting { mut route, content } = frame;
+            // It counts from here again; once per death is no loop.
+            route.watermark = WATERMARK_START;
+            match self.overlay.decide(&route, Some(ingress), None) {
+                Verdict::Next {
+                    neighbour,
+                    watermark,
+                    hops,
+                } => {
+                    (route.watermark, route.hops) = (watermark, hops);
+                    let frame = Waiting { route, content };
+                    self.relay.push(neighbour, ingress, frame, now);
+                    self.hot.extend(self.neighbours.preferred(neighbour));
+                }
+                Verdict::Broken(why) => self.overlay.tell_broken(ingress, &route, why, now),
+                Verdict::Here | Verdict::Drop => {}
+            }
+        }
+    }
+
+    /// Tells the directory where this node can be dialled, `HOST:PORT` each; where it hangs, it tells by itself.
+    pub fn publish(&mut self, endpoints: Vec<String>, now: Time) {
+        self.overlay.publish(endpoints, now);
+        self.settle_overlay(now);
+    }
+
+    /// Looks a node up in the directory, for somebody who wants to know. The answer is an event.
+    pub fn look_up(&mut self, name: Name, now: Time) {
+        let query = self.overlay.lookup(name, now);
+        self.lookups.insert(query, name);
+        self.settle_overlay(now);
+        self.settle(now);
+    }
+
+    /// Asks who is `left` nodes further on, the next one zero, on the way to a peer; gives the number of
+    /// the answer's event. The peer is sought where it said itself to hang, else at these places. None when
+    /// no neighbour is closer to any of them.
+    pub fn trace(&mut self, peer: Name, places: &[Location], left: u8, now: Time) -> Option<u64> {
+        let known = self.peers.get(&peer);
+        let sessions = known
+            .into_iter()
+            .flat_map(|known| known.sessions.iter().rev());
+        let told = sessions.filter_map(|number| self.sessions.get(number)?.session.destination());
+        let recorded = known.into_iter().flat_map(|known| &known.places);
+        let place = told
+            .chain(recorded)
+            .chain(places)
+            .find(|place| self.routed(peer.tag(), place).is_some())?
+            .clone();
+        let id = self.random.number();
+        self.overlay.trace(peer.tag(), &place, (left, id), now);
+        self.settle_overlay(now);
+        self.settle(now);
+        Some(id)
+    }
+}

@@ -1,0 +1,168 @@
+//! By which link, and with which routing header, what a session has to say reaches its peer.
+//!
+//! A direct link goes first; else the overlay is asked for the next hop towards the places where the peer may
+//! be: the one it told itself, sealed, and those of its record in the directory.
+
+use crate::cloak::forward::{Verdict, WATERMARK_START};
+use crate::cloak::neighbours::Link as LinkNumber;
+use crate::core::Core;
+use crate::limits::HOPS_MAX;
+use crate::name::Name;
+use crate::session::LinkEvent;
+use crate::srm::resume::Reason;
+use crate::time::Time;
+use crate::wire::link::Route;
+use crate::wire::location::Location;
+use crate::wire::tag::Tag;
+
+/// The link that carries a session, and the routing header of its frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Carrier {
+    pub(super) link: LinkNumber,
+    pub(super) route: Route,
+}
+
+impl Core {
+    /// Where this node hangs, as it is told to peers.
+    pub(super) fn own_location(&self) -> Location {
+        self.overlay.location().unwrap_or(Location::Neighbour)
+    }
+
+    /// The link towards `to` at `place`, and the header with which a frame leaves by it.
+    pub(super) fn way_to(&self, to: Tag, place: &Location) -> Option<Carrier> {
+        let own = self.name().tag();
+        if let Some(link) = self.neighbours.preferred(to) {
+            let route = Route::neighbour(own, to);
+            return Some(Carrier { link, route });
+        }
+        self.routed(to, place)
+    }
+
+    /// The same through relays.
+    pub(super) fn routed(&self, to: Tag, place: &Location) -> Option<Carrier> {
+        let mut route = Route {
+            marked: false,
+            hops: HOPS_MAX,
+            to,
+            from: self.name().tag(),
+            watermark: WATERMARK_START,
+            to_location: place.clone(),
+            from_location: self.overlay.location()?,
+        };
+        let Verdict::Next {
+            neighbour,
+            watermark,
+            hops,
+        } = self.overlay.decide(&route, None, None)
+        else {
+            return None;
+        };
+        (route.watermark, route.hops) = (watermark, hops);
+        let link = self.neighbours.preferred(neighbour)?;
+        Some(Carrier { link, route })
+    }
+
+    /// Whether something can be sent towards a peer now.
+    pub(super) fn is_reachable(&self, peer: Name) -> bool {
+        self.way_by_record(peer).is_some()
+    }
+
+    /// The way to a peer with which there is no session: by a link, or by its record in the directory.
+    pub(super) fn way_by_record(&self, peer: Name) -> Option<Carrier> {
+        let known = self.peers.get(&peer)?;
+        if self.neighbours.preferred(peer.tag()).is_some() {
+            return self.way_to(peer.tag(), &Location::Neighbour);
+        }
+        let mut places = known.places.iter();
+        places.find_map(|place| self.routed(peer.tag(), place))
+    }
+
+    /// The way that the packets of a session take now.
+    fn carrier_of(&self, session: u32) -> Option<Carrier> {
+        let session = &self.sessions.get(&session)?.session;
+        let peer = session.peer();
+        if let Some(link) = self.neighbours.preferred(peer.tag()) {
+            let route = Route::neighbour(self.name().tag(), peer.tag());
+            return Some(Carrier { link, route });
+        }
+        let told = session.destination().into_iter();
+        let places = told.chain(self.peers.get(&peer).into_iter().flat_map(|p| &p.places));
+        places
+            .filter_map(|place| self.routed(peer.tag(), place))
+            .next()
+    }
+
+    /// Finds the way of a session anew; the link that carried it has gone when `lost` says why.
+    pub(super) fn reroute(&mut self, number: u32, lost: Option<Reason>, now: Time) {
+        let carrier = self.carrier_of(number);
+        let Some(entry) = self.sessions.get_mut(&number) else {
+            return;
+        };
+        let before = entry.carrier.as_ref().map(|carrier| carrier.link);
+        let after = carrier.as_ref().map(|carrier| carrier.link);
+        entry.carrier = carrier;
+        entry.aim = entry.session.destination().cloned();
+        if before != after {
+            if let Some(link) = before.and_then(|before| self.links.get_mut(&before)) {
+                link.riders.retain(|rider| *rider != number);
+            }
+            if let Some(link) = after.and_then(|after| self.links.get_mut(&after)) {
+                link.riders.push(number);
+            }
+        }
+        let event = match (before, after, lost) {
+            (_, Some(_), Some(_)) => Some(LinkEvent::Changed),
+            (Some(_), None, cause) => Some(LinkEvent::Lost(cause.unwrap_or(Reason::CarrierClosed))),
+            (None, Some(_), None)
+                if entry.session.is_suspended() || entry.session.is_suspected() =>
+            {
+                Some(LinkEvent::Up)
+            }
+            _ => None,
+        };
+        if let Some(event) = event {
+            entry.session.link_event(event, now);
+        }
+        self.touched.insert(number);
+    }
+
+    /// Finds the ways of all sessions with these peers anew, or of all that go through relays.
+    pub(super) fn reroute_all(&mut self, peer: Option<Name>, now: Time) {
+        let numbers: Vec<u32> = match peer {
+            Some(peer) => self
+                .peers
+                .get(&peer)
+                .map(|known| known.sessions.clone())
+                .unwrap_or_default(),
+            None => self
+                .sessions
+                .iter()
+                .filter(|(_, entry)| {
+                    let direct = self.neighbours.preferred(entry.session.peer().tag());
+                    direct.is_none()
+                })
+                .map(|(number, _)| *number)
+                .collect(),
+        };
+        for number in numbers {
+            self.reroute(number, None, now);
+        }
+    }
+
+    /// Every way by which a Re-Hello may find the peer: all its links, and through relays to each of these
+    /// places and those of its record.
+    pub(super) fn all_ways(&self, peer: Name, places: &[&Location]) -> Vec<Carrier> {
+        let own = self.name().tag();
+        let direct = self.neighbours.all(peer.tag()).iter().map(|link| Carrier {
+            link: *link,
+            route: Route::neighbour(own, peer.tag()),
+        });
+        let mut ways: Vec<Carrier> = direct.collect();
+        let known = self.peers.get(&peer).into_iter().flat_map(|p| &p.places);
+        for place in places.iter().copied().chain(known) {
+            let way = self.routed(peer.tag(), place);
+            ways.extend(way.filter(|way| !ways.contains(way)));
+        }
+        ways
+    }
+}

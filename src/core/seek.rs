@@ -1,0 +1,152 @@
+//! Looking peers up in the directory of the overlay: where they hang, where they can be dialled, and their
+//! certified keys.
+
+use std::time::Duration;
+
+use crate::cloak::overlay::Found;
+use crate::core::{Core, Event};
+use crate::limits::{SEEK_PAUSE, SEEK_PAUSE_MAX};
+use crate::name::Name;
+use crate::time::Time;
+use crate::wire::tag::Tag;
+
+/// What this node does to find one peer.
+#[derive(Debug, Default)]
+pub(super) struct Seek {
+    /// A look-up is under way.
+    asking: bool,
+    /// When the next may begin, and the pause behind it.
+    next_at: Time,
+    pause: Duration,
+    /// Another one is wanted as soon as it may begin.
+    wanted: bool,
+}
+
+impl Core {
+    /// Looks a peer up that no link leads to; at most one look-up at a time, and not too often.
+    pub(super) fn seek(&mut self, peer: Name, now: Time) {
+        if self.neighbours.preferred(peer.tag()).is_some() {
+            return self.seek_done(peer);
+        }
+        if !self.room_for_peer(&peer) {
+            return;
+        }
+        let seek = &mut self.peers.entry(peer).or_default().seek;
+        if seek.asking || now < seek.next_at {
+            seek.wanted = true;
+            return;
+        }
+        seek.asking = true;
+        seek.wanted = false;
+        seek.pause = (seek.pause * 2).clamp(SEEK_PAUSE, SEEK_PAUSE_MAX);
+        seek.next_at = now + seek.pause;
+        let query = self.overlay.lookup(peer, now);
+        self.lookups.insert(query, peer);
+    }
+
+    /// A link to this node would help the tree: it is looked up, and dialled if it tells where.
+    pub(super) fn want_tie(&mut self, peer: Name, now: Time) {
+        if self.neighbours.preferred(peer.tag()).is_none() && self.room_for_peer(&peer) {
+            self.peers.entry(peer).or_default().tie_wanted = true;
+            self.seek(peer, now);
+        }
+    }
+
+    /// A look-up found the peer's record.
+    pub(super) fn found(&mut self, query: u64, found: Box<Found>, now: Time) {
+        let Some(peer) = self.lookups.remove(&query) else {
+            return;
+        };
+        let event = Event::Found(found.clone());
+        self.events.push_back(event);
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        known.seek.asking = false;
+        // Until it answers, what was found may be out of date.
+        known.seek.wanted = true;
+        known.places.clone_from(&found.locations);
+        known.endpoints.clone_from(&found.endpoints);
+        if std::mem::take(&mut known.tie_wanted) && !known.endpoints.is_empty() {
+            let endpoints = known.endpoints.clone();
+            self.events.push_back(Event::Dial(peer, endpoints, false));
+        }
+        let certificate = found.certificate.certificate();
+        if known
+            .serial
+            .is_none_or(|serial| serial <= certificate.terms.serial)
+        {
+            known.static_public = Some(certificate.static_public);
+            self.note_certificate(&found.certificate);
+        }
+        self.reroute_all(Some(peer), now);
+        if self.is_reachable(peer) {
+            self.peer_reachable(peer, None, now);
+        }
+    }
+
+    /// A look-up found nothing: the next one follows while somebody waits.
+    pub(super) fn not_found(&mut self, query: u64) {
+        let Some(peer) = self.lookups.remove(&query) else {
+            return;
+        };
+        self.events.push_back(Event::NotFound(peer));
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.seek.asking = false;
+            known.seek.wanted = true;
+        }
+    }
+
+    /// A session with the peer carries traffic: it need not be looked for.
+    pub(super) fn seek_done(&mut self, peer: Name) {
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.seek.wanted = false;
+            known.seek.pause = Duration::ZERO;
+        }
+    }
+
+    /// A relay says that the way to this one is broken. It proves nothing, so the session only asks for a
+    /// sign of life, and the directory is asked again.
+    pub(super) fn seek_broken(&mut self, to: Tag, now: Time) {
+        let peer = self.peers.keys().find(|name| name.tag() == to).copied();
+        let Some(peer) = peer else { return };
+        self.overlay.forget(peer);
+        let sessions = self.peers.get(&peer).map(|known| known.sessions.clone());
+        for number in sessions.unwrap_or_default() {
+            if let Some(entry) = self.sessions.get_mut(&number) {
+                entry.session.probe();
+                self.touched.insert(number);
+            }
+        }
+        self.seek(peer, now);
+    }
+
+    pub(super) fn seeks_due_at(&self) -> Time {
+        let waiting = self.peers.values().map(|known| &known.seek);
+        waiting
+            .filter(|seek| seek.wanted && !seek.asking)
+            .map(|seek| seek.next_at)
+            .min()
+            .unwrap_or(Time::NEVER)
+    }
+
+    /// Begins the look-ups whose turn it is.
+    pub(super) fn poll_seeks(&mut self, now: Time) {
+        let due: Vec<Name> = self
+            .peers
+            .iter()
+            .filter(|(_, known)| {
+                known.seek.wanted && !known.seek.asking && known.seek.next_at <= now
+            })
+            .map(|(name, _)| *name)
+            .collect();
+        for peer in due {
+            if self.is_wanted(peer) && self.live_session(peer).is_none() {
+                self.seek(peer, now);
+            } else if let Some(known) = self.peers.get_mut(&peer) {
+                known.seek.wanted = false;
+            }
+        }
+        self.settle_overlay(now);
+    }
+}

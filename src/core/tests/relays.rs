@@ -1,0 +1,363 @@
+//! Sessions between nodes that are not neighbours: through relays, around dead ones, and onto a direct link.
+
+use super::*;
+use crate::wire::location::Location;
+
+/// Nodes with links between any of them, in virtual time; every link takes the same time.
+struct Mesh {
+    nodes: Vec<Node>,
+    wires: Vec<Wire>,
+    now: Time,
+}
+
+struct Wire {
+    ends: [usize; 2],
+    links: [LinkNumber; 2],
+    /// Bytes on their way to each end.
+    arriving: [Vec<u8>; 2],
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        let sealed = ledger::end();
+        if !std::thread::panicking() {
+            sealed.unwrap();
+        }
+    }
+}
+
+impl Mesh {
+    fn new(count: u8, wires: &[(usize, usize)]) -> Self {
+        ledger::begin();
+        let mut mesh = Self {
+            nodes: (1..=count)
+                .map(|seed| {
+                    let mut node = node(seed, 1);
+                    node.core.publish(Vec::new(), Time::ZERO);
+                    node
+                })
+                .collect(),
+            wires: Vec::new(),
+            now: Time::ZERO,
+        };
+        for (a, b) in wires {
+            mesh.link(*a, *b, false);
+        }
+        mesh.run(Duration::from_secs(3));
+        mesh
+    }
+
+    fn link(&mut self, a: usize, b: usize, shortcut: bool) {
+        let keys = [1, 2].map(|side| {
+            let mut key = [side; 32];
+            key[1] = u8::try_from(self.wires.len()).unwrap();
+            key[2] = u8::try_from(self.now.since(Time::ZERO).as_millis() % 251).unwrap();
+            key
+        });
+        let ends = [a, b];
+        let parties = ends.map(|end| Arc::clone(&self.nodes[end].core.me));
+        let links = [0, 1].map(|side: usize| {
+            let other = &parties[1 - side];
+            let joined = Joined {
+                peer: other.name(),
+                static_public: other.static_key().public(),
+                boot: other.boot_id(),
+                send_key: keys[side],
+                receive_key: keys[1 - side],
+                dialled: side == 0,
+                endpoint: "test".to_owned(),
+                shortcut: shortcut && side == 0,
+            };
+            let core = &mut self.nodes[ends[side]].core;
+            core.link_up(joined, self.now).unwrap()
+        });
+        self.wires.push(Wire {
+            ends,
+            links,
+            arriving: [Vec::new(), Vec::new()],
+        });
+    }
+
+    /// Every link of a node breaks.
+    fn kill(&mut self, node: usize) {
+        let gone = self.wires.extract_if(.., |wire| wire.ends.contains(&node));
+        for wire in gone {
+            for side in 0..2 {
+                let core = &mut self.nodes[wire.ends[side]].core;
+                core.link_down(wire.links[side], self.now);
+            }
+        }
+    }
+
+    fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.now < end {
+            for wire in &mut self.wires {
+                for side in 0..2 {
+                    let mut out = Vec::new();
+                    let core = &mut self.nodes[wire.ends[side]].core;
+                    core.pull(wire.links[side], &mut out, 1 << 16, 4_000, self.now)
+                        .unwrap();
+                    wire.arriving[1 - side].extend(out);
+                }
+            }
+            self.now += RTT / 2;
+            for wire in &mut self.wires {
+                for side in 0..2 {
+                    let node = &mut self.nodes[wire.ends[side]];
+                    let arriving = &mut wire.arriving[side];
+                    let used = node
+                        .core
+                        .receive(wire.links[side], arriving, &mut node.application, self.now)
+                        .unwrap();
+                    arriving.drain(..used);
+                }
+            }
+            for node in &mut self.nodes {
+                node.core.handle_timeout(self.now);
+                let seen = node.events.len();
+                node.act(self.now);
+                let woken = node
+                    .events
+                    .iter()
+                    .skip(seen)
+                    .filter_map(|event| match event {
+                        Event::Woken(key) => Some(*key),
+                        _ => None,
+                    });
+                for key in woken.collect::<Vec<_>>() {
+                    take(node, key, self.now);
+                }
+            }
+        }
+    }
+
+    fn name(&self, node: usize) -> Name {
+        self.nodes[node].core.name()
+    }
+
+    fn open(&mut self, from: usize, to: usize) -> (ChannelKey, ChannelKey) {
+        let (peer, now) = (self.name(to), self.now);
+        let core = &mut self.nodes[from].core;
+        core.request(vec![peer], Target::Loopback(80), 4242, now);
+        self.run(RTT * 40);
+        let assigned = self.nodes[from]
+            .events
+            .iter()
+            .find_map(|event| match event {
+                Event::Assigned(_, key) => Some(*key),
+                _ => None,
+            });
+        let incoming = self.nodes[to].events.iter().find_map(|event| match event {
+            Event::Incoming(key, ..) => Some(*key),
+            _ => None,
+        });
+        (assigned.expect("assigned"), incoming.expect("incoming"))
+    }
+
+    fn write(&mut self, node: usize, key: ChannelKey, bytes: &[u8]) -> usize {
+        let now = self.now;
+        let core = &mut self.nodes[node].core;
+        let session = core.session(key.session).unwrap();
+        let room = session.space(key.channel, now);
+        let count = room.len().min(bytes.len());
+        room[..count].copy_from_slice(&bytes[..count]);
+        session.written(key.channel, count);
+        core.flush(now);
+        count
+    }
+
+    /// Sends `bytes` while `trouble` happens at the given steps, and checks that they arrive as they were.
+    fn transfer(
+        &mut self,
+        (from, near): (usize, ChannelKey),
+        (to, far): (usize, ChannelKey),
+        mut trouble: impl FnMut(&mut Self, usize),
+    ) {
+        let bytes = pattern(1_500_000);
+        let before = self.got(to, far).len();
+        let mut written = 0;
+        for step in 0..2_000 {
+            written += self.write(from, near, &bytes[written..]);
+            trouble(self, step);
+            self.run(RTT / 2);
+            if self.got(to, far).len() - before == bytes.len() {
+                break;
+            }
+        }
+        let got = &self.got(to, far)[before..];
+        assert!(got == bytes, "{} of {} bytes", got.len(), bytes.len());
+    }
+
+    fn got(&self, node: usize, key: ChannelKey) -> &[u8] {
+        let application = &self.nodes[node].application.0;
+        application.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    fn suspensions(&self, node: usize) -> usize {
+        let suspended = |event: &&Event| matches!(event, Event::Suspended(..));
+        self.nodes[node].events.iter().filter(suspended).count()
+    }
+
+    fn handshakes(&self, node: usize) -> Vec<u64> {
+        let views = self.nodes[node].core.session_views(self.now);
+        views.iter().map(|view| view.handshakes).collect()
+    }
+}
+
+/// Takes what arrived out of order and has its gaps filled now.
+fn take(node: &mut Node, key: ChannelKey, now: Time) {
+    let Some(session) = node.core.session(key.session) else {
+        return;
+    };
+    session.seen(key.channel);
+    let (first, second) = session.waiting(key.channel);
+    let bytes = [first, second].concat();
+    session.take(key.channel, bytes.len(), now);
+    node.application.0.entry(key).or_default().extend(bytes);
+    node.core.flush(now);
+}
+
+#[test]
+fn two_nodes_that_are_not_linked_talk_through_relays_that_see_neither_names_nor_plaintext() {
+    let mut mesh = Mesh::new(4, &[(0, 1), (1, 2), (2, 3)]);
+    let (near, far) = mesh.open(0, 3);
+    mesh.transfer((0, near), (3, far), |_, _| {});
+    mesh.transfer((3, far), (0, near), |_, _| {});
+    for relay in [1, 2] {
+        assert!(mesh.nodes[relay].core.session_views(mesh.now).is_empty());
+        assert!(mesh.nodes[relay].core.relay.stats().frames > 100);
+    }
+    assert_eq!(mesh.handshakes(0), [1]);
+}
+
+#[test]
+fn the_death_of_the_relay_in_use_is_bridged_by_the_other_without_a_handshake() {
+    // Two disjoint ways from 0 to 3.
+    let mut mesh = Mesh::new(4, &[(0, 1), (0, 2), (1, 3), (2, 3)]);
+    let (near, far) = mesh.open(0, 3);
+    let used = |mesh: &Mesh| {
+        let frames = |node: usize| mesh.nodes[node].core.relay.stats().frames;
+        if frames(1) > frames(2) { 1 } else { 2 }
+    };
+    let dead = used(&mesh);
+    mesh.transfer((0, near), (3, far), |mesh, step| {
+        if step == 20 {
+            mesh.kill(dead);
+        }
+    });
+    mesh.transfer((3, far), (0, near), |_, _| {});
+    assert_eq!(mesh.handshakes(0), [1], "keys were not negotiated anew");
+    assert!(mesh.nodes[3 - dead].core.relay.stats().frames > 100);
+}
+
+#[test]
+fn traffic_moves_onto_a_direct_link_and_back_without_a_suspension() {
+    let mut mesh = Mesh::new(4, &[(0, 1), (1, 2), (2, 3)]);
+    let (near, far) = mesh.open(0, 3);
+    let relayed = |mesh: &Mesh| mesh.nodes[1].core.relay.stats().frames;
+    let mut at_link = 0;
+    mesh.transfer((0, near), (3, far), |mesh, step| match step {
+        10 => mesh.link(0, 3, true),
+        15 => at_link = relayed(mesh),
+        _ => {}
+    });
+    assert!(relayed(&mesh) < at_link + 20, "it goes by the direct link");
+    let place = |mesh: &Mesh, node: usize| mesh.nodes[node].core.own_location();
+    let before = [0, 3].map(|node| place(&mesh, node));
+    mesh.transfer((0, near), (3, far), |mesh, step| {
+        if step == 5 {
+            let wire = mesh.wires.pop().unwrap();
+            for side in 0..2 {
+                let core = &mut mesh.nodes[wire.ends[side]].core;
+                core.link_down(wire.links[side], mesh.now);
+            }
+        }
+    });
+    assert!(relayed(&mesh) > at_link + 50, "and falls back");
+    assert_eq!(
+        [0, 3].map(|node| place(&mesh, node)),
+        before,
+        "a shortcut moves nobody"
+    );
+    assert_eq!(mesh.suspensions(0) + mesh.suspensions(3), 0);
+    assert_eq!(mesh.handshakes(0), [1]);
+    assert_ne!(before[0], Location::Neighbour);
+}
+
+#[test]
+fn a_request_for_a_node_that_is_nowhere_waits_and_fails() {
+    let mut mesh = Mesh::new(3, &[(0, 1), (1, 2)]);
+    let (peer, now) = (Identity::from_seed(&[99; 32]).name(), mesh.now);
+    let core = &mut mesh.nodes[0].core;
+    core.request(vec![peer], Target::Loopback(80), 4242, now);
+    mesh.run(Duration::from_secs(31));
+    let failed = |event: &Event| matches!(event, Event::Unassigned(_, OpenFailure::NoPath));
+    assert!(mesh.nodes[0].events.iter().any(failed));
+}
+
+#[test]
+fn a_view_tells_the_tree_the_ways_and_what_was_carried() {
+    use crate::core::{Role, Way};
+    let mut mesh = Mesh::new(4, &[(0, 1), (1, 2), (2, 3)]);
+    let (near, far) = mesh.open(0, 3);
+    mesh.transfer((0, near), (3, far), |_, _| {});
+    let views: Vec<_> = (0..4)
+        .map(|node| mesh.nodes[node].core.overlay_view(mesh.now))
+        .collect();
+    let root = views.iter().position(|view| view.parent.is_none()).unwrap();
+    for (node, view) in views.iter().enumerate() {
+        assert_eq!(view.root, Some(mesh.name(root)));
+        assert_eq!(
+            view.place.as_ref(),
+            Some(&mesh.nodes[node].core.own_location())
+        );
+        for neighbour in &view.neighbours {
+            let other = (0..4).find(|other| mesh.name(*other) == neighbour.name);
+            let other = &views[other.unwrap()];
+            assert_eq!(neighbour.place, other.place, "{node}");
+            let is = |role| neighbour.role == role;
+            assert_eq!(is(Role::Parent), view.parent == Some(neighbour.name));
+            assert_eq!(is(Role::Child), other.parent == Some(mesh.name(node)));
+            assert!(!neighbour.doubtful && neighbour.links == 1);
+            assert!(neighbour.last_answer < Duration::from_secs(15));
+        }
+        let children = views.iter().filter(|v| v.parent == Some(mesh.name(node)));
+        assert_eq!(view.children, children.count());
+    }
+    assert_eq!(views[1].neighbours.len(), 2);
+    assert!(views[1].relay.frames > 100 && views[0].relay.frames == 0);
+    let session = &mesh.nodes[0].core.session_views(mesh.now)[0];
+    assert_eq!(session.way, Some(Way::By(mesh.name(1))));
+    assert_eq!(session.hops, Some(3));
+    assert_eq!(session.place, views[3].place);
+
+    mesh.link(0, 3, true);
+    mesh.transfer((0, near), (3, far), |_, _| {});
+    let session = &mesh.nodes[0].core.session_views(mesh.now)[0];
+    assert_eq!((session.way, session.hops), (Some(Way::Direct), Some(1)));
+    let view = mesh.nodes[0].core.overlay_view(mesh.now);
+    let far = view.neighbours.iter().find(|n| n.name == mesh.name(3));
+    assert_eq!(far.map(|n| n.role), Some(Role::Shortcut));
+}
+
+#[test]
+fn a_trace_is_answered_by_each_node_on_the_way_and_by_the_end() {
+    let mut mesh = Mesh::new(4, &[(0, 1), (1, 2), (2, 3)]);
+    let (peer, place) = (mesh.name(3), mesh.nodes[3].core.own_location());
+    let nowhere = mesh.nodes[0].core.trace(peer, &[], 0, mesh.now);
+    assert_eq!(nowhere, None, "it is not known where it hangs");
+    for left in 0..5 {
+        let core = &mut mesh.nodes[0].core;
+        let places = [Location::Neighbour, place.clone()];
+        let id = core.trace(peer, &places, left, mesh.now).unwrap();
+        mesh.run(RTT * 8);
+        let traced = mesh.nodes[0].events.iter().find_map(|event| match event {
+            Event::Traced(traced) if traced.id == id => Some(traced.clone()),
+            _ => None,
+        });
+        let (traced, node) = (traced.unwrap(), usize::from(left + 1).min(3));
+        assert_eq!(traced.name, mesh.name(node));
+        assert_eq!(traced.place, mesh.nodes[node].core.own_location());
+    }
+}

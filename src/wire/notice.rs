@@ -1,0 +1,166 @@
+//! Notices about a way through the overlay, kinds 64 to 95 of overlay messages: each neighbour hands them on by
+//! the routing header in them.
+//!
+//! `kind(1) | routing header | body`. BROKEN (64): `about(8) | why(1)`, why 1 = the place is another's now,
+//! 2 = no neighbour is closer, 3 = another overlay. TRACE (65): `left(1) | id(8)`. TRACED (66): `left(1) |
+//! id(8) | name(32)`, from the node at which `left` of its TRACE was used up, or the end.
+
+use crate::name::Name;
+use crate::wire::codec::{DecodeError, Reader, Write};
+use crate::wire::link::Route;
+use crate::wire::location::Location;
+use crate::wire::tag::Tag;
+
+const BROKEN: u8 = 64;
+const TRACE: u8 = 65;
+const TRACED: u8 = 66;
+
+/// Why a path is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The place is that of this node, but the name is another's: the place is out of date.
+    Moved,
+    /// No neighbour is closer to the place.
+    Stuck,
+    /// The place is in another overlay, or is none at all.
+    Elsewhere,
+}
+
+/// The answer of a node on a traced way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// What the TRACE was numbered.
+    pub id: u64,
+    /// How many nodes further on it is, the first one zero; the end answers to all that reach it.
+    pub left: u8,
+    /// Who it is.
+    pub name: Name,
+    /// Where it hangs.
+    pub place: Location,
+}
+
+/// What a notice says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Nothing gets through to this node.
+    Broken(Tag, Broken),
+    /// Who is this many nodes further on? With a number of the asker's.
+    Trace(u8, u64),
+    /// The answer: steps asked for, the asker's number, and who answers.
+    Traced(u8, u64, Name),
+}
+
+impl Notice {
+    /// The wire form behind a routing header.
+    pub fn encode(&self, route: &Route) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_u8(match self {
+            Self::Broken(..) => BROKEN,
+            Self::Trace(..) => TRACE,
+            Self::Traced(..) => TRACED,
+        });
+        route.encode(&mut out);
+        match self {
+            Self::Broken(about, why) => {
+                out.put(&about.0);
+                out.put_u8(match why {
+                    Broken::Moved => 1,
+                    Broken::Stuck => 2,
+                    Broken::Elsewhere => 3,
+                });
+            }
+            Self::Trace(left, id) => {
+                out.put_u8(*left);
+                out.put_u64(*id);
+            }
+            Self::Traced(left, id, name) => {
+                out.put_u8(*left);
+                out.put_u64(*id);
+                out.put(name.as_bytes());
+            }
+        }
+        out
+    }
+
+    /// Reads a notice and its routing header.
+    pub fn decode(bytes: &[u8]) -> Result<(Route, Self), DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let kind = reader.u8()?;
+        let route = Route::decode(&mut reader)?;
+        let notice = match kind {
+            BROKEN => {
+                let about = Tag(reader.array()?);
+                let why = match reader.u8()? {
+                    1 => Broken::Moved,
+                    2 => Broken::Stuck,
+                    3 => Broken::Elsewhere,
+                    _ => return Err(DecodeError::Invalid("reason of a broken path")),
+                };
+                Self::Broken(about, why)
+            }
+            TRACE => Self::Trace(reader.u8()?, reader.u64()?),
+            TRACED => {
+                let (left, id) = (reader.u8()?, reader.u64()?);
+                let name = Name::from_bytes(reader.array()?);
+                Self::Traced(left, id, name.map_err(|_| DecodeError::Invalid("name"))?)
+            }
+            _ => return Err(DecodeError::Invalid("kind of a notice")),
+        };
+        reader.finish()?;
+        Ok((route, notice))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Identity;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_notice_reads_back_and_nothing_else_does() {
+        let route = Route {
+            to_location: Location::Tree {
+                tree: 5,
+                term: 1,
+                path: vec![(3, 4)],
+            },
+            ..Route::neighbour(Tag([1; 8]), Tag([2; 8]))
+        };
+        let name = Identity::from_seed(&[7; 32]).name();
+        for notice in [
+            Notice::Broken(Tag([9; 8]), Broken::Moved),
+            Notice::Broken(Tag([9; 8]), Broken::Stuck),
+            Notice::Broken(Tag([9; 8]), Broken::Elsewhere),
+            Notice::Trace(3, 77),
+            Notice::Traced(3, 77, name),
+        ] {
+            let bytes = notice.encode(&route);
+            assert_eq!(Notice::decode(&bytes), Ok((route.clone(), notice)));
+            assert!(Notice::decode(&bytes[..bytes.len() - 1]).is_err());
+            let mut longer = bytes.clone();
+            longer.push(0);
+            assert!(Notice::decode(&longer).is_err());
+        }
+    }
+
+    #[test]
+    fn the_documented_bytes_stand() {
+        let route = Route::neighbour(Tag([1; 8]), Tag([2; 8]));
+        let bytes = Notice::Broken(Tag([9; 8]), Broken::Stuck).encode(&route);
+        let mut expected = vec![64, 0, 64];
+        expected.extend([2; 8]);
+        expected.extend([1; 8]);
+        expected.extend([0, 0, 0]);
+        expected.extend([9; 8]);
+        expected.push(2);
+        assert_eq!(bytes, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+            let _ = Notice::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+"""Writes every byte that crosses the interfaces of this namespace into a file: capture.py FILE"""
+
+import socket
+import sys
+
+EVERY_PROTOCOL = 3
+capture = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(EVERY_PROTOCOL))
+with open(sys.argv[1], "wb", buffering=0) as out:
+    while True:
+        out.write(capture.recv(1 << 18))

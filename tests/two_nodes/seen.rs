@@ -1,0 +1,117 @@
+//! What a node tells of the overlay: status, map, lookup and trace.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::node::{Node, keygen, wait_until};
+use crate::pair::{Pair, echo, exchange, serve};
+
+/// Exit code and both outputs.
+fn run(node: &Node, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let out = node.command(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (out.status.code(), text(out.stdout), text(out.stderr))
+}
+
+fn json(node: &Node, arguments: &[&str]) -> Value {
+    let (code, out, err) = run(node, arguments);
+    assert_eq!(code, Some(0), "{arguments:?}: {err}");
+    serde_json::from_str(&out).unwrap()
+}
+
+/// One of them hangs below the other.
+fn settled(pair: &Pair) -> bool {
+    let nodes = [&pair.client, &pair.gateway].map(Node::status);
+    let [near, far] = nodes.map(|status| status["overlay"]["neighbours"][0].clone());
+    let roles = [near["role"].as_str(), far["role"].as_str()];
+    let mut roles = roles.map(Option::unwrap_or_default);
+    roles.sort_unstable();
+    roles == ["child", "parent"] && near["place"].is_object() && far["place"].is_object()
+}
+
+#[test]
+fn both_ends_of_a_link_tell_the_same_of_the_tree() {
+    let pair = Pair::new();
+    wait_until("one hangs below the other", || settled(&pair));
+    exchange(pair.connect(serve(echo)), 1, 10_000);
+    let [client, gateway] = [&pair.client, &pair.gateway].map(Node::status);
+    for (own, other) in [(&client, &gateway), (&gateway, &client)] {
+        let overlay = &own["overlay"];
+        let neighbour = &overlay["neighbours"][0];
+        assert_eq!(neighbour["name"], other["name"]);
+        assert_eq!(neighbour["place"], other["overlay"]["place"]);
+        assert_eq!(neighbour["health"], "good");
+        assert!(neighbour["last_answer_ms"].is_u64());
+        assert_eq!(overlay["root"], other["overlay"]["root"]);
+        assert_eq!(overlay["degree"], 16);
+        let is_child = neighbour["role"] == "child";
+        assert_eq!(overlay["children"], u64::from(is_child));
+        assert_eq!(overlay["parent"].is_null(), is_child);
+        let way = &own["sessions"][0]["way"];
+        assert_eq!(way["kind"], "direct");
+        assert_eq!(way["hops"], 1);
+        assert_eq!(way["place"], other["overlay"]["place"]);
+    }
+    assert_eq!(client["overlay"]["neighbours"][0]["alias"], "gw");
+    let (code, out, _) = run(&pair.client, &["status"]);
+    assert_eq!(code, Some(0));
+    for word in ["overlay: place /", "neighbours:", "routes:", "direct"] {
+        assert!(out.contains(word), "{word} in {out}");
+    }
+}
+
+#[test]
+fn a_neighbour_is_one_step_away_and_nobody_else_is_known() {
+    let pair = Pair::new();
+    let name = pair.gateway.status()["name"].as_str().unwrap().to_owned();
+    wait_until("the link has been measured", || {
+        pair.client.status()["overlay"]["neighbours"][0]["rtt_ms"].is_f64()
+    });
+    for node in ["gw", "GW", &name] {
+        let trace = json(&pair.client, &["trace", node, "--json"]);
+        assert_eq!(trace["reached"], true);
+        assert_eq!(trace["hops"].as_array().map(Vec::len), Some(1));
+        let hop = &trace["hops"][0];
+        assert_eq!((&hop["hop"], &hop["alias"]), (&1.into(), &"gw".into()));
+        assert_eq!(hop["name"], name.as_str());
+        assert!(hop["ms"].as_f64().is_some_and(|ms| ms > 0.0 && ms < 1e4));
+    }
+    let (code, out, _) = run(&pair.client, &["trace", "gw"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(out.lines().count(), 1, "{out}");
+    assert!(out.contains("gw") && out.contains(" ms"), "{out}");
+    let own = pair.client.status()["name"].as_str().unwrap().to_owned();
+    assert_eq!(run(&pair.client, &["trace", &own]).0, Some(0));
+
+    let stranger = keygen(&pair.client.folder.join("stranger"));
+    for command in ["trace", "lookup"] {
+        for node in ["gv", &stranger] {
+            let (code, out, err) = run(&pair.client, &[command, node]);
+            assert_eq!(code, Some(68), "{command} {node}: {err}");
+            assert!(out.is_empty());
+        }
+        let (_, _, err) = run(&pair.client, &[command, "gv"]);
+        assert!(err.contains("did you mean \"gw\""), "{err}");
+    }
+}
+
+#[test]
+fn the_map_is_written_into_a_file_or_to_stdout() {
+    let pair = Pair::new();
+    wait_until("one hangs below the other", || settled(&pair));
+    let (code, out, _) = run(&pair.client, &["map"]);
+    assert_eq!((code, out.as_str()), (Some(0), "muses-map.svg\n"));
+    let file = fs::read_to_string(pair.client.folder.join("muses-map.svg")).unwrap();
+    let (code, out, _) = run(&pair.client, &["map", "-"]);
+    assert_eq!(code, Some(0));
+    for svg in [&file, &out] {
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+        assert_eq!(svg.matches("class=\"own\"").count(), 1);
+        assert!(svg.contains("<title>gw at /"), "{svg}");
+        assert_eq!(svg.matches("class=\"tree\"").count(), 1);
+    }
+    let (code, _, err) = run(&pair.client, &["map", "no/such/folder.svg"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("no/such/folder.svg"), "{err}");
+}
