@@ -27,7 +27,7 @@ mod view;
 pub use event::{ChannelKey, Event, LinkEnd, Ticket};
 pub use gate::GateStats;
 pub use links::Joined;
-pub use view::overlay::{DirectoryView, NeighbourView, OverlayView, Role};
+pub use view::overlay::{NeighbourView, OverlayView, Role};
 pub use view::{ChannelView, LinkView, SessionState, SessionView, Way};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

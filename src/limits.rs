@@ -36,6 +36,8 @@ pub const SHORTCUT_PAUSE_MAX: Duration = Duration::from_secs(600);
 pub const NOTICES_PAUSE: Duration = Duration::from_millis(20);
 /// See [`NOTICES_PAUSE`].
 pub const NOTICES_BURST: u32 = 64;
+/// How long a neighbour over which the way to a peer was broken is taken only if no other is closer.
+pub const AVOID: Duration = Duration::from_secs(5);
 /// Pause between look-ups of one peer, first and longest.
 pub const SEEK_PAUSE: Duration = Duration::from_millis(500);
 /// See [`SEEK_PAUSE`].
@@ -268,12 +270,16 @@ pub const DIRECTORY_REFRESH: Duration = Duration::from_secs(600);
 pub const DIRECTORY_MOVE: Duration = Duration::from_secs(5);
 /// Pause between digests (R-D3); up to a tenth is taken off by chance.
 pub const DIRECTORY_DIGEST: Duration = Duration::from_secs(30);
-/// Pause between a change of arcs or neighbours and the digest about it: changes come in rows.
-pub const DIRECTORY_SETTLE: Duration = Duration::from_secs(1);
+/// Pause between a change of arcs and the hand-over of records that are another's now, and between the change
+/// and the digest about it: changes come in rows, and each costs a pass over all records.
+pub const DIRECTORY_SETTLE: (Duration, Duration) =
+    (Duration::from_millis(200), Duration::from_secs(1));
 /// Pause between messages that carry copies or lists.
 pub const DIRECTORY_PACE: Duration = Duration::from_millis(50);
 /// A record that is another's is brought there when nobody has confirmed it for this long: three digests.
 pub const DIRECTORY_UNCONFIRMED: Duration = Duration::from_secs(95);
+/// The same when its keeper may have changed: time for a digest about it.
+pub const DIRECTORY_DOUBT: Duration = Duration::from_secs(4);
 /// A request without an answer for this long goes again, by the links of the tree.
 pub const DIRECTORY_PATIENCE: Duration = Duration::from_secs(1);
 /// A look-up ends after this long with what there is.

@@ -15,7 +15,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use muses::sim::{Failure, Report, outage, run_nodes, run_sessions};
+use muses::sim::{Failure, Report, outage, run_nodes, run_relay, run_sessions};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -27,6 +27,7 @@ type World = (&'static str, fn(u64) -> Result<Report, Failure>);
 
 const NODES: World = ("nodes", run_nodes);
 const SESSIONS: World = ("sessions", run_sessions);
+const RELAY: World = ("relay", run_relay);
 
 static ERRORS: AtomicUsize = AtomicUsize::new(0);
 
@@ -120,6 +121,19 @@ fn sessions_keep_their_promises_odd_seeds() {
     seeds(SESSIONS, 1);
 }
 
+/// A run takes ten times as long as one of the others: a tenth as many.
+#[test]
+fn a_relay_loses_and_doubles_nothing_for_good() {
+    if let Some(seed) = number("MUSES_SEED") {
+        println!("{:?}", play(RELAY, seed));
+        return;
+    }
+    for seed in 0..number("MUSES_SEEDS").unwrap_or(SEEDS) / 10 {
+        let report = play(RELAY, seed);
+        assert!(report.channels > 0 && report.ended == report.channels);
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for world in [NODES, SESSIONS] {
@@ -146,6 +160,7 @@ fn seeds_that_once_failed_pass() {
         let world = match words.next() {
             Some("nodes") => NODES,
             Some("sessions") => SESSIONS,
+            Some("relay") => RELAY,
             other => panic!("tests/seeds.txt: no world {other:?}"),
         };
         let Some(seed) = words.next().and_then(|word| word.parse().ok()) else {

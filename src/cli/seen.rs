@@ -187,9 +187,11 @@ fn summary(overlay: &OverlayStatus) -> String {
     if let Some(directory) = &overlay.directory {
         let _ = writeln!(
             text,
-            "  directory: {}, {}",
+            "  directory: {}, {}; passed on {}, refused {}",
             count(directory.records, "record", "records"),
-            size(directory.bytes)
+            size(directory.bytes),
+            directory.relayed,
+            directory.limited
         );
     }
     text
@@ -245,20 +247,20 @@ mod tests {
     use super::*;
     use crate::control::overlay::{DirectoryStatus, RelayStatus};
 
-    fn at(path: &[(u32, u32)]) -> Option<PlaceStatus> {
-        Some(PlaceStatus {
+    fn at(path: &[(u32, u32)]) -> PlaceStatus {
+        PlaceStatus {
             tree: "00000000000000aa".to_owned(),
             term: 3,
             path: path.to_vec(),
             ..PlaceStatus::default()
-        })
+        }
     }
 
     fn sample() -> Status {
         let overlay = OverlayStatus {
             degree: 16,
             relays: true,
-            place: at(&[(3, 9)]),
+            place: Some(at(&[(3, 9)])),
             root: Some("aerootrootrootroot".to_owned()),
             root_alias: Some("top".to_owned()),
             root_heard_ms: 800,
@@ -273,7 +275,7 @@ mod tests {
                 last_answer_ms: 76_100,
                 rtt_ms: Some(12.34),
                 links: 2,
-                place: at(&[]),
+                place: Some(at(&[])),
             }],
             relay: RelayStatus {
                 frames: 7,
@@ -283,6 +285,7 @@ mod tests {
             directory: Some(DirectoryStatus {
                 records: 5,
                 bytes: 1024,
+                ..DirectoryStatus::default()
             }),
             ..OverlayStatus::default()
         };
@@ -294,7 +297,7 @@ mod tests {
                 by: Some("aeparentparentparent".to_owned()),
                 by_alias: Some("up".to_owned()),
                 hops: Some(3),
-                place: at(&[(1, 2), (2, 5)]),
+                place: Some(at(&[(1, 2), (2, 5)])),
             },
             ..SessionStatus::default()
         };
@@ -367,7 +370,7 @@ mod tests {
             hop: 2,
             name: Some("aefarfarfarfarfar".to_owned()),
             alias: Some("far".to_owned()),
-            place: at(&[(1, 2)]),
+            place: Some(at(&[(1, 2)])),
             ms: Some(40.26),
         };
         let line = step(&hop);
@@ -385,7 +388,7 @@ mod tests {
         );
         let found = FoundStatus {
             name: "ae".to_owned(),
-            places: vec![at(&[(1, 2)]).unwrap()],
+            places: vec![at(&[(1, 2)])],
             endpoints: vec!["gw.example\x07:7700".to_owned()],
             serial: 5,
             not_after: 77,

@@ -26,7 +26,7 @@ pub(super) fn status(asked: Option<&Path>, json: bool) -> Result<String, Failure
 pub(super) fn ask(asked: Option<&Path>) -> Result<Status, Failure> {
     let places = setup::control_places(asked)?;
     match client::request(&places, &Request::Status {})? {
-        Response::Status(status) => Ok(status),
+        Response::Status(status) => Ok(*status),
         other => Err(unexpected(&other)),
     }
 }

@@ -65,6 +65,14 @@ impl Compass for Bearings<'_> {
         self.tree.ranges().any(|(_, range)| range.contains(key))
     }
 
+    fn below(&self, key: u64) -> Option<(Name, Span)> {
+        let ranges = self.tree.neighbour_ranges();
+        let mut below = ranges.filter(|(name, _, range)| {
+            range.contains(key) && self.tree.parent() != Some(*name) && self.tree.is_beside(name)
+        });
+        below.next().map(|(name, _, range)| (name, span(range)))
+    }
+
     fn ranges(&self) -> Vec<Span> {
         self.tree.own_keys().into_iter().map(span).collect()
     }

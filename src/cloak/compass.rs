@@ -73,6 +73,9 @@ pub trait Compass {
     /// Whether this node's whole arc contains a key.
     fn contains(&self, key: u64) -> bool;
 
+    /// The child whose whole arc contains a key, and that arc.
+    fn below(&self, key: u64) -> Option<(Name, Span)>;
+
     /// The parts of the circle that this node is responsible for, rising and apart.
     fn ranges(&self) -> Vec<Span>;
 

@@ -466,6 +466,7 @@ impl Directory {
         let mut request = Request {
             by_tree: way == Way::Tree,
             up: false,
+            exact: matches!(waiter, Waiter::Errand(_)),
             hops: HOPS_MAX,
             watermark: WATERMARK_START,
             nonce,

@@ -331,3 +331,6 @@ impl Overlay {
         self.tree.bytes() + self.geometry.bytes() + self.directory.bytes()
     }
 }
+
+#[cfg(test)]
+mod tests;

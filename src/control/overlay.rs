@@ -127,10 +127,18 @@ pub struct RelayStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DirectoryStatus {
-    /// Records kept.
+    /// Records kept, its own included where it is responsible for it.
     pub records: u64,
     /// Bytes of memory that they take.
     pub bytes: u64,
+    /// Number of the latest record about this node, microseconds since 1970; 0 if there is none.
+    pub seq: u64,
+    /// Look-ups of this node under way.
+    pub lookups: u64,
+    /// Requests and answers of others that it passed on.
+    pub relayed: u64,
+    /// Messages dropped or refused at a limit.
+    pub limited: u64,
 }
 
 /// How the packets of a session go.
@@ -161,6 +169,8 @@ pub struct FoundStatus {
     pub places: Vec<PlaceStatus>,
     /// Where links to it can be made, as `host:port`, if it says so.
     pub endpoints: Vec<String>,
+    /// Number of the record, microseconds since 1970: the newest one counts.
+    pub seq: u64,
     /// Serial of its certificate.
     pub serial: u64,
     /// First and last second in which the certificate holds, since 1970.

@@ -56,7 +56,7 @@ pub enum Request {
 #[serde(rename_all = "snake_case")]
 pub enum Response {
     /// The state of everything.
-    Status(Status),
+    Status(Box<Status>),
     /// False: there is no such session or channel.
     Killed(bool),
     /// What changed.
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn every_answer_reads_back() {
         for answer in [
-            Response::Status(Status::default()),
+            Response::Status(Box::default()),
             Response::Killed(false),
             Response::Reloaded("x".into()),
             Response::Opened(true),

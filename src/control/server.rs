@@ -63,7 +63,7 @@ async fn answer<S: Service>(
         Err(error) => return caller.error(&format!("not a request: {error}")).await,
     };
     let response = match request {
-        Request::Status {} => Response::Status(service.status().await),
+        Request::Status {} => Response::Status(Box::new(service.status().await)),
         Request::Kill(what) => {
             info!(%what, "kill asked for on the control socket");
             Response::Killed(service.kill(what).await)

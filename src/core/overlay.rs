@@ -152,8 +152,10 @@ impl Core {
         self.settle_overlay(now);
     }
 
-    /// Looks a node up in the directory, for somebody who wants to know. The answer is an event.
+    /// Looks a node up in the directory, for somebody who wants to know its newest record. The answer is an
+    /// event.
     pub fn look_up(&mut self, name: Name, now: Time) {
+        self.overlay.forget(name);
         let query = self.overlay.lookup(name, now);
         self.lookups.insert(query, name);
         self.settle_overlay(now);
@@ -173,7 +175,7 @@ impl Core {
         let place = told
             .chain(recorded)
             .chain(places)
-            .find(|place| self.routed(peer.tag(), place).is_some())?
+            .find(|place| self.routed(peer.tag(), place, None).is_some())?
             .clone();
         let id = self.random.number();
         self.overlay.trace(peer.tag(), &place, (left, id), now);

@@ -5,7 +5,7 @@
 
 use crate::cloak::forward::{Verdict, WATERMARK_START};
 use crate::cloak::neighbours::Link as LinkNumber;
-use crate::core::Core;
+use crate::core::{Core, Peer};
 use crate::limits::HOPS_MAX;
 use crate::name::Name;
 use crate::session::LinkEvent;
@@ -35,11 +35,11 @@ impl Core {
             let route = Route::neighbour(own, to);
             return Some(Carrier { link, route });
         }
-        self.routed(to, place)
+        self.routed(to, place, None)
     }
 
-    /// The same through relays.
-    pub(super) fn routed(&self, to: Tag, place: &Location) -> Option<Carrier> {
+    /// The same through relays, not by the neighbour `avoid` if another one is closer too.
+    pub(super) fn routed(&self, to: Tag, place: &Location, avoid: Option<Tag>) -> Option<Carrier> {
         let mut route = Route {
             marked: false,
             hops: HOPS_MAX,
@@ -53,7 +53,7 @@ impl Core {
             neighbour,
             watermark,
             hops,
-        } = self.overlay.decide(&route, None, None)
+        } = self.overlay.decide(&route, None, avoid)
         else {
             return None;
         };
@@ -74,7 +74,7 @@ impl Core {
             return self.way_to(peer.tag(), &Location::Neighbour);
         }
         let mut places = known.places.iter();
-        places.find_map(|place| self.routed(peer.tag(), place))
+        places.find_map(|place| self.routed(peer.tag(), place, known.avoided()))
     }
 
     /// The way that the packets of a session take now.
@@ -85,11 +85,11 @@ impl Core {
             let route = Route::neighbour(self.name().tag(), peer.tag());
             return Some(Carrier { link, route });
         }
+        let known = self.peers.get(&peer);
+        let avoid = known.and_then(Peer::avoided);
         let told = session.destination().into_iter();
-        let places = told.chain(self.peers.get(&peer).into_iter().flat_map(|p| &p.places));
-        places
-            .filter_map(|place| self.routed(peer.tag(), place))
-            .next()
+        let mut places = told.chain(known.into_iter().flat_map(|known| &known.places));
+        places.find_map(|place| self.routed(peer.tag(), place, avoid))
     }
 
     /// Finds the way of a session anew; the link that carried it has gone when `lost` says why.
@@ -100,6 +100,11 @@ impl Core {
         };
         let before = entry.carrier.as_ref().map(|carrier| carrier.link);
         let after = carrier.as_ref().map(|carrier| carrier.link);
+        let direct = Location::Neighbour;
+        let relayed = carrier
+            .as_ref()
+            .map(|carrier| carrier.route.to_location != direct);
+        entry.session.set_relayed(relayed.unwrap_or(false));
         entry.carrier = carrier;
         entry.aim = entry.session.destination().cloned();
         if before != after {
@@ -112,7 +117,7 @@ impl Core {
         }
         let event = match (before, after, lost) {
             (_, Some(_), Some(_)) => Some(LinkEvent::Changed),
-            (Some(_), None, cause) => Some(LinkEvent::Lost(cause.unwrap_or(Reason::CarrierClosed))),
+            (Some(_), None, Some(cause)) => Some(LinkEvent::Lost(cause)),
             (None, Some(_), None)
                 if entry.session.is_suspended() || entry.session.is_suspected() =>
             {
@@ -120,10 +125,14 @@ impl Core {
             }
             _ => None,
         };
+        let peer = entry.session.peer();
         if let Some(event) = event {
             entry.session.link_event(event, now);
         }
         self.touched.insert(number);
+        if before.is_some() && after.is_none() {
+            self.seek(peer, now);
+        }
     }
 
     /// Finds the ways of all sessions with these peers anew, or of all that go through relays.
@@ -158,9 +167,11 @@ impl Core {
             route: Route::neighbour(own, peer.tag()),
         });
         let mut ways: Vec<Carrier> = direct.collect();
-        let known = self.peers.get(&peer).into_iter().flat_map(|p| &p.places);
-        for place in places.iter().copied().chain(known) {
-            let way = self.routed(peer.tag(), place);
+        let known = self.peers.get(&peer);
+        let avoid = known.and_then(Peer::avoided);
+        let recorded = known.into_iter().flat_map(|known| &known.places);
+        for place in places.iter().copied().chain(recorded) {
+            let way = self.routed(peer.tag(), place, avoid);
             ways.extend(way.filter(|way| !ways.contains(way)));
         }
         ways

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::cloak::overlay::Found;
-use crate::core::{Core, Event};
-use crate::limits::{SEEK_PAUSE, SEEK_PAUSE_MAX};
+use crate::core::{Core, Event, Peer};
+use crate::limits::{AVOID, SEEK_PAUSE, SEEK_PAUSE_MAX};
 use crate::name::Name;
 use crate::time::Time;
 use crate::wire::tag::Tag;
@@ -20,6 +20,15 @@ pub(super) struct Seek {
     pause: Duration,
     /// Another one is wanted as soon as it may begin.
     wanted: bool,
+    /// A neighbour over which the way to the peer was broken, and until when that counts.
+    avoid: Option<(Tag, Time)>,
+}
+
+impl Peer {
+    /// The neighbour that shall be taken only if no other is closer to this peer.
+    pub(super) fn avoided(&self) -> Option<Tag> {
+        self.seek.avoid.map(|(neighbour, _)| neighbour)
+    }
 }
 
 impl Core {
@@ -82,6 +91,9 @@ impl Core {
         self.reroute_all(Some(peer), now);
         if self.is_reachable(peer) {
             self.peer_reachable(peer, None, now);
+        } else {
+            // It hangs elsewhere by now: the next look-up asks for a newer record.
+            self.overlay.forget(peer);
         }
     }
 
@@ -106,32 +118,43 @@ impl Core {
     }
 
     /// A relay says that the way to this one is broken. It proves nothing, so the session only asks for a
-    /// sign of life, and the directory is asked again.
+    /// sign of life, by another neighbour if one is closer too, and the directory is asked again.
     pub(super) fn seek_broken(&mut self, to: Tag, now: Time) {
         let peer = self.peers.keys().find(|name| name.tag() == to).copied();
         let Some(peer) = peer else { return };
         self.overlay.forget(peer);
         let sessions = self.peers.get(&peer).map(|known| known.sessions.clone());
         for number in sessions.unwrap_or_default() {
-            if let Some(entry) = self.sessions.get_mut(&number) {
-                entry.session.probe();
-                self.touched.insert(number);
+            let Some(entry) = self.sessions.get_mut(&number) else {
+                continue;
+            };
+            entry.session.probe();
+            let by = entry.carrier.as_ref().map(|carrier| carrier.link);
+            let by = by.and_then(|link| self.links.get(&link));
+            if let (Some(by), Some(known)) = (by, self.peers.get_mut(&peer)) {
+                known.seek.avoid = Some((by.peer.tag(), now + AVOID));
             }
+            self.reroute(number, None, now);
         }
         self.seek(peer, now);
     }
 
     pub(super) fn seeks_due_at(&self) -> Time {
-        let waiting = self.peers.values().map(|known| &known.seek);
-        waiting
-            .filter(|seek| seek.wanted && !seek.asking)
-            .map(|seek| seek.next_at)
-            .min()
-            .unwrap_or(Time::NEVER)
+        let due = |known: &Peer| {
+            let seek = &known.seek;
+            let look_up = (seek.wanted && !seek.asking).then_some(seek.next_at);
+            look_up.into_iter().chain(seek.avoid.map(|(_, until)| until)).min()
+        };
+        let due = self.peers.values().filter_map(due).min();
+        due.unwrap_or(Time::NEVER)
     }
 
     /// Begins the look-ups whose turn it is.
     pub(super) fn poll_seeks(&mut self, now: Time) {
+        let over = |seek: &Seek| seek.avoid.is_some_and(|(_, until)| until <= now);
+        for known in self.peers.values_mut().filter(|known| over(&known.seek)) {
+            known.seek.avoid = None;
+        }
         let due: Vec<Name> = self
             .peers
             .iter()

@@ -2,8 +2,8 @@
 //!
 //! Nothing is limited here until the first of either. Then the window falls to what the path was seen to
 //! carry, later in proportion to the part of packets that were marked (as in DCTCP) or by half on a loss, once
-//! per round trip. Without either it grows: back to where it was cut by a quarter of the way each round trip,
-//! and beyond by a little, and by ever more after a few. So it is careful where the path was full and quick
+//! per round trip. Without either it grows: back to the middle of the last cut by a quarter of the way each
+//! round trip, and beyond by a little, and by ever more after a few. So it is careful where the path was full and quick
 //! elsewhere (the idea of CUBIC).
 
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub struct Told {
 pub struct Congestion {
     /// None until the first mark or loss.
     window: Option<u64>,
-    /// Where it was cut last.
+    /// Where it comes back to quickly.
     ceiling: u64,
     /// Part of the packets that were marked, averaged over rounds.
     part: u64,

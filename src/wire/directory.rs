@@ -36,6 +36,7 @@ const COPIES: u8 = 44;
 
 const BY_TREE: u8 = 1;
 const UP: u8 = 2;
+const EXACT: u8 = 4;
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Request<'a> {
     pub by_tree: bool,
     /// Who is responsible lacks the record: it is for its father, who gets it.
     pub up: bool,
+    /// It is about what the node that is responsible has itself: copies above do not count.
+    pub exact: bool,
     /// Hops left.
     pub hops: u8,
     /// Measure that the next hop must undercut.
@@ -290,7 +293,8 @@ impl<'a> Request<'a> {
             Ask::Put { .. } => PUT,
         });
         let by_tree = if self.by_tree { BY_TREE } else { 0 };
-        out.put_u8(by_tree | if self.up { UP } else { 0 });
+        let exact = if self.exact { EXACT } else { 0 };
+        out.put_u8(by_tree | exact | if self.up { UP } else { 0 });
         out.put_u8(self.hops);
         out.put(&self.watermark.to_be_bytes());
         out.put_u64(self.nonce);
@@ -311,7 +315,7 @@ impl<'a> Request<'a> {
     /// `len` is that of the whole message.
     fn decode(kind: u8, reader: &mut Reader<'a>, len: usize) -> Result<Self, DecodeError> {
         let flags = reader.u8()?;
-        if flags & !(BY_TREE | UP) != 0 {
+        if flags & !(BY_TREE | UP | EXACT) != 0 {
             return Err(DecodeError::Invalid("request flags"));
         }
         let hops = reader.u8()?;
@@ -340,6 +344,7 @@ impl<'a> Request<'a> {
         Ok(Self {
             by_tree: flags & BY_TREE != 0,
             up: flags & UP != 0,
+            exact: flags & EXACT != 0,
             hops,
             watermark,
             nonce,

@@ -238,7 +238,9 @@ fn connections_through_relays_outlive_each_of_them() {
         target: 5.0,
         cause: None,
     };
+    if std::env::var_os("LAB_KEEP").is_some() { let _ = std::process::Command::new("cp").args(["-r", mesh.folder.path().to_str().unwrap(), "/tmp/q/lab"]).output(); eprintln!("failures {:?}", failures.iter().map(|f| f.began).collect::<Vec<_>>()); }
     load.finish(mesh.ends(), &expected, &failures);
+    if std::env::var_os("LAB_KEEP").is_some() { let _ = std::process::Command::new("cp").args(["-r", mesh.folder.path().to_str().unwrap(), "/tmp/q/lab2"]).output(); }
     wait_until("the late joiner gets through", || {
         mesh.curl("late").status.success()
     });
@@ -281,4 +283,56 @@ fn relays_see_neither_destinations_nor_plaintext() {
         assert_eq!(status["sessions"].as_array().unwrap().len(), 0, "{relay}");
     }
     assert!(seen > 3_000_000, "{seen} bytes: nothing was captured");
+}
+
+/// The paper's Figure 2: a node of the overlay alone, and nodes with applications attached to it on the same
+/// machine, each by one loopback link.
+#[test]
+fn nodes_with_applications_share_a_node_of_the_overlay_on_their_machine() {
+    let scenario = "nodes_with_applications_share_a_node_of_the_overlay_on_their_machine";
+    if skip(scenario, &["curl"]) {
+        return;
+    }
+    let mesh = Mesh::new("figure2");
+    let place = &mesh.places["r1"];
+    let attached: Vec<(Node, u16)> = [1081_u16, 1082]
+        .into_iter()
+        .map(|port| {
+            let home = mesh.home(&format!("application-{port}"));
+            keygen(&home);
+            let config = mesh
+                .config("client")
+                .replace("10.7.0.1:7700", "127.0.0.1:7700")
+                .replace(
+                    "127.0.0.1:1080\", \"[::1]:1080",
+                    &format!("127.0.0.1:{port}"),
+                );
+            let config = only_first_peer(&config);
+            (Node::start(&home, &config, &place.prefix()), port)
+        })
+        .collect();
+    for (node, port) in &attached {
+        let proxy = format!("127.0.0.1:{port}");
+        let url = format!("http://{SERVER}:8000/pattern/100000");
+        let get = ["curl", "-sSf", "--socks5-hostname", &proxy, &url];
+        wait_until("it gets through", || {
+            let out = place.output(&get);
+            out.status.success() && out.stdout.len() == 100_000
+        });
+        let status = node.status();
+        let links = status["links"].as_array().unwrap();
+        assert_eq!(links.len(), 1, "{links:?}");
+        assert_eq!(links[0]["peer"], *mesh.names["r1"]);
+    }
+    let relay = mesh.nodes["r1"].status();
+    assert_eq!(relay["sessions"].as_array().unwrap().len(), 0);
+    assert_eq!(relay["listeners"], serde_json::json!(["link 0.0.0.0:7700"]));
+}
+
+/// The configuration with the first of its peers alone.
+fn only_first_peer(config: &str) -> String {
+    let (front, rest) = config.split_once("peers = [").unwrap();
+    let (peers, rest) = rest.split_once(']').unwrap();
+    let first = peers.split(", ").next().unwrap();
+    format!("{front}peers = [{first}]{rest}")
 }

@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::node::{Node, keygen, wait_until};
-use crate::pair::{Pair, echo, exchange, serve};
+use crate::node::{GRANTS, Node, client_config, gateway_config, keygen, wait_until};
+use crate::pair::{Pair, echo, exchange, serve, socks, v4};
 
 /// Exit code and both outputs.
 fn run(node: &Node, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -114,4 +114,60 @@ fn the_map_is_written_into_a_file_or_to_stdout() {
     let (code, _, err) = run(&pair.client, &["map", "no/such/folder.svg"]);
     assert_eq!(code, Some(1));
     assert!(err.contains("no/such/folder.svg"), "{err}");
+}
+
+#[test]
+fn a_node_behind_another_is_looked_up_traced_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let names = ["client", "gateway", "far"].map(|node| keygen(&place(node)));
+    let [client, gateway, far] = &names;
+    // Both dial the gateway, and nobody can dial them.
+    let config = gateway_config(&format!("{client}\", \"{far}"), 0, "");
+    let gateway_node = Node::start(&place("gateway"), &config, &[]);
+    let link = gateway_node.address("link");
+    let config = format!("[link]\npeers = [\"{gateway}@{link}\"]\n{GRANTS}");
+    let far_node = Node::start(&place("far"), &config, &[]);
+    let config = client_config(gateway, link, "")
+        .replace("[link]", &format!("far = \"{far}\"\n[link]"))
+        .replace("via = \"gw\"", "via = \"far\"");
+    let node = Node::start(&place("client"), &config, &[]);
+
+    // Three trees become one, and the directory hears of it.
+    wait_until("it is found where it hangs", || {
+        run(&node, &["trace", "far"]).0 == Some(0)
+    });
+    let found = json(&node, &["lookup", "far", "--json"]);
+    assert_eq!(found["name"], far.as_str());
+    assert_eq!(found["alias"], "far");
+    assert!(found["places"][0]["path"].is_array());
+    assert!(found["seq"].as_u64() > Some(0));
+
+    let trace = json(&node, &["trace", "far", "--json"]);
+    assert_eq!(trace["reached"], true);
+    let hops = trace["hops"].as_array().unwrap();
+    let aliases: Vec<_> = hops.iter().map(|hop| hop["alias"].as_str()).collect();
+    assert_eq!(aliases, [Some("gw"), Some("far")]);
+    assert!(hops.iter().all(|hop| hop["ms"].as_f64() > Some(0.0)));
+
+    exchange(
+        socks(node.address("proxy"), &v4(serve(echo))).unwrap(),
+        1,
+        100_000,
+    );
+    let status = node.status();
+    let way = &status["sessions"][0]["way"];
+    assert_eq!(
+        (&way["kind"], &way["by_alias"]),
+        (&"relayed".into(), &"gw".into())
+    );
+    assert_eq!(way["hops"], 2);
+    assert_eq!(way["place"], far_node.status()["overlay"]["place"]);
+    let relay = &gateway_node.status()["overlay"]["relay"];
+    assert!(relay["frames"].as_u64() > Some(0) && relay["bytes"].as_u64() > Some(100_000));
+    let directory = &gateway_node.status()["overlay"]["directory"];
+    assert!(directory["records"].as_u64() > Some(0), "{directory}");
+    let (_, map, _) = run(&node, &["map", "-"]);
+    assert!(map.contains("<title>far at /"), "{map}");
+    assert!(map.contains("with far, relayed</title>"), "{map}");
 }

@@ -3,13 +3,13 @@ use crate::control::overlay::{NeighbourStatus, WayStatus};
 
 const TREE: &str = "00000000000000aa";
 
-fn at(path: &[(u32, u32)]) -> Option<PlaceStatus> {
-    Some(PlaceStatus {
+fn at(path: &[(u32, u32)]) -> PlaceStatus {
+    PlaceStatus {
         tree: TREE.to_owned(),
         term: 1,
         path: path.to_vec(),
         ..PlaceStatus::default()
-    })
+    }
 }
 
 fn neighbour(name: &str, role: &str, path: &[(u32, u32)]) -> NeighbourStatus {
@@ -17,7 +17,7 @@ fn neighbour(name: &str, role: &str, path: &[(u32, u32)]) -> NeighbourStatus {
         name: name.to_owned(),
         alias: Some(format!("{name}-alias")),
         role: role.to_owned(),
-        place: at(path),
+        place: Some(at(path)),
         ..NeighbourStatus::default()
     }
 }
@@ -36,12 +36,12 @@ fn sample(degree: u32) -> Status {
     let relayed = WayStatus {
         kind: "relayed".to_owned(),
         by: Some("parent".to_owned()),
-        place: at(&[(3, 9), (1, 7)]),
+        place: Some(at(&[(3, 9), (1, 7)])),
         ..WayStatus::default()
     };
     let direct = WayStatus {
         kind: "direct".to_owned(),
-        place: at(&[(2, 5)]),
+        place: Some(at(&[(2, 5)])),
         ..WayStatus::default()
     };
     let nowhere = WayStatus {
@@ -50,7 +50,7 @@ fn sample(degree: u32) -> Status {
     };
     let overlay = OverlayStatus {
         degree,
-        place: at(&[(1, 4), (2, 6)]),
+        place: Some(at(&[(1, 4), (2, 6)])),
         neighbours: vec![
             neighbour("parent", "parent", &[(1, 4)]),
             neighbour("child", "child", &[(1, 4), (2, 6), (1, 8)]),
@@ -222,32 +222,38 @@ fn centre(from: (f64, f64), radius: f64, sweep: bool, to: (f64, f64)) -> (f64, f
     (middle.0 + off * half.1, middle.1 - off * half.0)
 }
 
+/// Checks every arc of the `d` of a path, whose M is left out; says how many there are.
+fn check_arcs(path: &str) -> usize {
+    let mut arcs = 0;
+    let mut at = (0.0, 0.0);
+    let marked = path.replace('A', "|A").replace('L', "|L");
+    for step in marked.split('|') {
+        let Some(arc) = step.strip_prefix('A') else {
+            let values = numbers(step.trim_start_matches('L'));
+            at = (values[0], values[1]);
+            continue;
+        };
+        let values = numbers(arc);
+        let [rx, ry, turn, large, sweep, x, y] = values[..] else {
+            panic!("{arc}");
+        };
+        assert_eq!((rx, turn, large), (ry, 0.0, 0.0));
+        let c = centre(at, rx, sweep > 0.0, (x, y));
+        let right = (c.0 * c.0 + c.1 * c.1) / (RADIUS * RADIUS + rx * rx);
+        assert!((right - 1.0).abs() < 1e-3, "{right} {arc}");
+        at = (x, y);
+        arcs += 1;
+    }
+    arcs
+}
+
 #[test]
 fn the_arcs_in_the_document_meet_the_rim_at_right_angles() {
     let mut arcs = 0;
     for degree in [3, 4, 6] {
         let text = svg(&sample(degree));
         for path in text.split(" d=\"M").skip(1) {
-            let path = path.split('"').next().unwrap();
-            let mut at = (0.0, 0.0);
-            let marked = path.replace('A', "|A").replace('L', "|L");
-            for step in marked.split('|') {
-                if let Some(arc) = step.strip_prefix('A') {
-                    let values = numbers(arc);
-                    let [rx, ry, turn, large, sweep, x, y] = values[..] else {
-                        panic!("{arc}");
-                    };
-                    assert_eq!((rx, turn, large), (ry, 0.0, 0.0));
-                    let c = centre(at, rx, sweep > 0.0, (x, y));
-                    let right = (c.0 * c.0 + c.1 * c.1) / (RADIUS * RADIUS + rx * rx);
-                    assert!((right - 1.0).abs() < 1e-3, "{right} {degree} {arc}");
-                    at = (x, y);
-                    arcs += 1;
-                } else {
-                    let values = numbers(step.trim_start_matches('L'));
-                    at = (values[0], values[1]);
-                }
-            }
+            arcs += check_arcs(path.split('"').next().unwrap());
         }
     }
     assert!(arcs > 10, "{arcs}");
@@ -260,7 +266,7 @@ fn places_too_deep_for_floats_stay_within_the_disk() {
         let at = point(degree, &deep);
         assert!(at.x.hypot(at.y) < 1.0);
         let mut status = sample(degree);
-        status.overlay.as_mut().unwrap().place = self::at(&deep);
+        status.overlay.as_mut().unwrap().place = Some(self::at(&deep));
         let text = svg(&status);
         check_xml(&text);
         assert!(!text.contains("NaN"));
@@ -271,7 +277,7 @@ fn places_too_deep_for_floats_stay_within_the_disk() {
 fn labels_that_find_no_room_are_left_out_and_this_node_has_its_own() {
     let mut status = sample(16);
     let overlay = status.overlay.as_mut().unwrap();
-    overlay.place = at(&[]);
+    overlay.place = Some(at(&[]));
     overlay.neighbours = (0..40)
         .map(|n| {
             neighbour(

@@ -211,7 +211,13 @@ impl Directory {
                         self.drop_errand(id);
                         self.publisher.adopt(newer.seq(), context.now);
                     }
-                    // It has at least what we have.
+                    Some(newer) if newer.seq() > record.seq() => {
+                        // Ours is outdated: nobody may get it.
+                        self.drop_errand(id);
+                        let name = *record.name().as_bytes();
+                        let place = (sub_key(&name, answer.index), name);
+                        self.store.outdated(place, newer.seq());
+                    }
                     Some(_) => self.errand_done(id, context),
                     None => self.put_now(id, context),
                 }

@@ -1,8 +1,8 @@
 //! Look-ups: all sub-keys of a name at once, over different first hops; the highest number wins (R-D4).
 //!
-//! A look-up ends when two places have shown a record, when all places have answered, or after three seconds.
-//! A place that has nothing or is silent is asked again by the links of the tree, where the father of who is
-//! responsible answers. Late answers are still awaited, and places with older records get the newest one.
+//! A look-up ends when two places have shown the same record, when there is one and the others have been asked
+//! twice, or after three seconds. A place that has nothing or is silent is asked again by the links of the
+//! tree, where the father of who is responsible answers. Late answers are still awaited, and places with older records get the newest one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +19,9 @@ use crate::time::Time;
 use crate::wire::directory::{Answer, Ask, Outcome, SUB_KEYS, TOKEN_LEN};
 use crate::wire::record::RECORD_BYTES_MAX;
 
-/// Tries per place: one over the best hop, then by the tree.
-const TRIES: u8 = 3;
+/// Tries per place, by the best hop and by the tree in turns; the second pair later than the first, since
+/// arcs may be moving, and records with them.
+const TRIES: u8 = 4;
 
 /// One place of a look-up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -192,7 +193,11 @@ impl Directory {
             }
             let old = slot.nonce.take();
             slot.done = slot.tries >= TRIES;
-            let way = if slot.tries == 0 { Way::Any } else { Way::Tree };
+            let way = if slot.tries % 2 == 0 {
+                Way::Any
+            } else {
+                Way::Tree
+            };
             let done = slot.done;
             if let Some(old) = old {
                 self.waiting.remove(&old);
@@ -244,10 +249,13 @@ impl Directory {
         slot.nonce = None;
         slot.token = answer.token;
         let Some((genuine, found)) = seen else {
-            // Nothing, or nothing of worth: by the tree once more, then that is that.
+            // Nothing, or nothing of worth: by the tree at once, and both ways later.
             slot.shown = Some(0);
-            slot.done = slot.tries > 1;
+            slot.done = slot.tries >= TRIES;
             slot.deadline = context.now;
+            if slot.tries % 2 == 0 {
+                slot.deadline += DIRECTORY_PATIENCE;
+            }
             return;
         };
         slot.shown = Some(genuine.seq());
@@ -284,9 +292,14 @@ impl Directory {
                 continue;
             };
             let slots = &lookup.slots;
-            let shown = slots.iter().filter(|slot| slot.shown > Some(0)).count();
+            let best = lookup.best.as_ref().map(|(best, _)| best.seq());
+            let agree = slots.iter().filter(|slot| slot.shown == best).count();
             let over = slots.iter().all(|slot| slot.done) || lookup.until <= context.now;
-            let certain = shown >= 2 && lookup.best.is_some();
+            // One that was asked twice and has nothing is not waited for.
+            let waits = slots.iter().any(|slot| {
+                !slot.done && (slot.tries < 2 || (slot.tries == 2 && slot.nonce.is_some()))
+            });
+            let certain = best.is_some() && (agree >= 2 || !waits);
             if !lookup.told && (certain || over) {
                 self.tell(name, context.now);
             }

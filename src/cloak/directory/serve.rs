@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cloak::compass::{Hop, Toward, Way};
 use crate::cloak::directory::genuine::{Genuine, sub_key};
-use crate::cloak::directory::store::{Kept, Rank};
+use crate::cloak::directory::store::{Kept, Place, Rank, Standing, Store};
 use crate::cloak::directory::{Context, Directory, Rate, Waiter};
 use crate::limits::HOPS_MAX;
 use crate::name::Name;
@@ -21,47 +21,35 @@ impl Directory {
         if request.up {
             return self.serve(from, &request, key, context);
         }
-        let is_get = request.ask == Ask::Get;
+        let has = |store: &Store| store.get((key, request.name), context.calendar).is_some();
+        let may_copy = request.ask == Ask::Get && !request.exact;
         let way = if request.by_tree { Way::Tree } else { Way::Any };
         // It comes again because who is responsible was silent: a copy above it will do.
-        let has_copy = context.compass.contains(key)
-            && self
-                .store
-                .get((key, request.name), context.calendar)
-                .is_some();
-        if request.by_tree && is_get && has_copy {
+        if request.by_tree && may_copy && context.compass.contains(key) && has(&self.store) {
             return self.serve(from, &request, key, context);
         }
         let toward = context.compass.toward(key, request.watermark, &[from], way);
         match toward {
             Toward::Next(neighbour, watermark) => {
-                self.pass_on(
-                    neighbour,
-                    Request {
-                        watermark,
+                let request = Request {
+                    watermark,
+                    ..request
+                };
+                self.pass_on(neighbour, request);
+            }
+            // Arcs are moving; whoever brings a record must not find it with itself.
+            Toward::Stuck if request.exact && from == self.name => {}
+            Toward::Here | Toward::Stuck => match context.compass.father() {
+                // The arcs may just have changed, or what we had is lost: the copy is above.
+                Some(father) if may_copy && !has(&self.store) => {
+                    let request = Request {
+                        up: true,
                         ..request
-                    },
-                );
-            }
-            Toward::Here | Toward::Stuck => {
-                let lacks = self
-                    .store
-                    .get((key, request.name), context.calendar)
-                    .is_none();
-                match context.compass.father() {
-                    // The arcs may just have changed, or what we had is lost: the copy is above.
-                    Some(father) if is_get && lacks => {
-                        self.pass_on(
-                            father,
-                            Request {
-                                up: true,
-                                ..request
-                            },
-                        );
-                    }
-                    _ => self.serve(from, &request, key, context),
+                    };
+                    self.pass_on(father, request);
                 }
-            }
+                _ => self.serve(from, &request, key, context),
+            },
         }
     }
 
@@ -76,8 +64,11 @@ impl Directory {
     fn serve(&mut self, from: Name, request: &Request<'_>, key: u64, context: Context<'_>) {
         let (outcome, record) = match &request.ask {
             Ask::Get => match self.store.get((key, request.name), context.calendar) {
-                Some(entry) => (Outcome::Found, Some(Arc::clone(&entry.record))),
-                None => (Outcome::Nothing, None),
+                // A copy at a node that is stuck is not at its place.
+                Some(entry) if !request.exact || context.compass.is_responsible(key) => {
+                    (Outcome::Found, Some(Arc::clone(&entry.record)))
+                }
+                _ => (Outcome::Nothing, None),
             },
             Ask::Put { token, record } => {
                 if self.tokens.holds(token, from, request, context.now) {
@@ -116,8 +107,8 @@ impl Directory {
         if stored.is_some_and(|entry| *entry.record == *record) {
             return (Outcome::Stored, None);
         }
-        let rank = Rank::of(context.compass, key);
-        if rank == Rank::Elsewhere
+        let standing = Standing::of(context.compass, key);
+        if standing.rank == Rank::Elsewhere
             || !self.pass(from, Rate::Puts, context.now)
             || !self.may_check(true, context.now)
         {
@@ -131,10 +122,22 @@ impl Directory {
         let Some(genuine) = genuine else {
             return (Outcome::Refused, None);
         };
-        self.keep(&genuine, request.index, from, context)
+        let served = self.keep(&genuine, request.index, from, context);
+        // Whoever brought it may not keep it, be it the father.
+        if served.0 == Outcome::Stored && standing.rank == Rank::Own {
+            self.copy_up(place, context);
+        }
+        served
     }
 
-    /// Keeps a genuine, timely record under its sub-key, and lets the father have a copy of what is ours.
+    /// Lets the father have a copy.
+    pub(super) fn copy_up(&mut self, place: Place, context: Context<'_>) {
+        if let Some(father) = context.compass.father() {
+            self.sync.push(father, place, context.now);
+        }
+    }
+
+    /// Keeps a genuine, timely record under its sub-key.
     pub(super) fn keep(
         &mut self,
         genuine: &Genuine,
@@ -143,19 +146,12 @@ impl Directory {
         context: Context<'_>,
     ) -> Served {
         let key = sub_key(genuine.name().as_bytes(), index);
-        let rank = Rank::of(context.compass, key);
-        match self
+        let standing = Standing::of(context.compass, key);
+        let kept = self
             .store
-            .put(genuine, (key, index), rank, from, context.at())
-        {
-            Kept::New => {
-                let father = context.compass.father().filter(|father| *father != from);
-                if let Some(father) = father.filter(|_| rank == Rank::Own) {
-                    let place = (key, *genuine.name().as_bytes());
-                    self.sync.push(father, place, context.now);
-                }
-                (Outcome::Stored, None)
-            }
+            .put(genuine, (key, index), standing, from, context.at());
+        match kept {
+            Kept::New => (Outcome::Stored, None),
             Kept::Same => (Outcome::Stored, None),
             Kept::Newer(record) => (Outcome::TooLow, Some(record)),
             Kept::Full => {

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::cloak::compass::Compass;
 use crate::cloak::directory::genuine::Genuine;
 use crate::limits::{
-    DIRECTORY_BYTES_MAX, DIRECTORY_ENTRY_BYTES, DIRECTORY_LIFE, DIRECTORY_PATIENCE,
-    DIRECTORY_RECORDS_MAX, DIRECTORY_SETTLE, DIRECTORY_SHARES, DIRECTORY_UNCONFIRMED,
+    DIRECTORY_BYTES_MAX, DIRECTORY_DOUBT, DIRECTORY_ENTRY_BYTES, DIRECTORY_LIFE,
+    DIRECTORY_PATIENCE, DIRECTORY_RECORDS_MAX, DIRECTORY_SHARES, DIRECTORY_UNCONFIRMED,
 };
 use crate::name::Name;
 use crate::time::{Calendar, Time};
@@ -35,15 +35,37 @@ pub(super) enum Rank {
     Elsewhere,
 }
 
-impl Rank {
+/// What a record is to this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) rank: Rank,
+    /// Mark of the child that has it below, and of that child's arc: when it changes, somebody else may
+    /// be responsible.
+    below: u64,
+}
+
+impl Standing {
     pub(super) fn of(compass: &dyn Compass, key: u64) -> Self {
         if compass.is_responsible(key) {
-            Self::Own
-        } else if compass.contains(key) {
-            Self::Below
-        } else {
-            Self::Elsewhere
+            return Self {
+                rank: Rank::Own,
+                below: 0,
+            };
         }
+        Self::of_others(compass, key)
+    }
+
+    fn of_others(compass: &dyn Compass, key: u64) -> Self {
+        let rank = if compass.contains(key) {
+            Rank::Below
+        } else {
+            Rank::Elsewhere
+        };
+        let below = compass.below(key).map_or(0, |(name, (first, last))| {
+            let tag = u64::from_be_bytes(name.tag().0);
+            tag ^ first.rotate_left(21) ^ last.rotate_left(42)
+        });
+        Self { rank, below }
     }
 }
 
@@ -55,13 +77,11 @@ pub(super) struct Entry {
     pub(super) seq: u64,
     /// Kept until then, which is no later than its own end.
     pub(super) until: Calendar,
-    pub(super) rank: Rank,
+    standing: Standing,
     /// Charged to this neighbour.
     ingress: Name,
     /// When to see whether those who are responsible have it.
     check_at: Time,
-    /// They were seen to have it; it goes unless somebody compares it with us.
-    handed: bool,
 }
 
 impl Entry {
@@ -70,7 +90,7 @@ impl Entry {
     }
 
     fn order(&self, (key, name): Place) -> Order {
-        (Reverse(self.rank), self.until, key, name)
+        (Reverse(self.standing.rank), self.until, key, name)
     }
 }
 
@@ -152,7 +172,7 @@ impl Store {
         &mut self,
         record: &Genuine,
         (key, index): (u64, u8),
-        rank: Rank,
+        standing: Standing,
         ingress: Name,
         (now, calendar): (Time, Calendar),
     ) -> Kept {
@@ -172,10 +192,9 @@ impl Store {
             index,
             seq: record.seq(),
             until: record.expiry().min(life),
-            rank,
+            standing,
             ingress,
             check_at: now + DIRECTORY_UNCONFIRMED,
-            handed: false,
         };
         if !self.make_room(&entry) {
             return Kept::Full;
@@ -205,8 +224,9 @@ impl Store {
                 return true;
             };
             // Nothing goes for something farther, or as far and sooner over.
-            let goes = victim
-                .filter(|(rank, until, ..)| (*rank, *until) < (Reverse(entry.rank), entry.until));
+            let goes = victim.filter(|(rank, until, ..)| {
+                (*rank, *until) < (Reverse(entry.standing.rank), entry.until)
+            });
             let Some((.., key, name)) = goes.copied() else {
                 return false;
             };
@@ -237,7 +257,8 @@ impl Store {
         }
     }
 
-    /// Arcs have changed. What is no longer this node's is to be brought to its place soon.
+    /// Arcs have changed. What is no longer this node's is to be brought to its place at once; what somebody
+    /// else may be responsible for now is in doubt until it is compared.
     pub(super) fn rerank(&mut self, compass: &dyn Compass, now: Time) {
         for share in self.shares.values_mut() {
             share.order.clear();
@@ -248,21 +269,23 @@ impl Store {
                 .any(|(first, last)| (*first..=*last).contains(&key))
         };
         for (place, entry) in &mut self.entries {
-            let rank = match place.0 {
-                key if is_own(key) => Rank::Own,
-                key if compass.contains(key) => Rank::Below,
-                _ => Rank::Elsewhere,
+            let standing = if is_own(place.0) {
+                Standing {
+                    rank: Rank::Own,
+                    below: 0,
+                }
+            } else {
+                Standing::of_others(compass, place.0)
             };
-            if entry.rank == Rank::Own && rank != Rank::Own {
-                entry.check_at = entry.check_at.min(now + DIRECTORY_SETTLE * 2);
-            } else if rank == Rank::Own || rank < entry.rank {
+            if standing.rank == Rank::Own {
                 entry.check_at = now + DIRECTORY_UNCONFIRMED;
+            } else if entry.standing.rank == Rank::Own {
+                entry.check_at = now;
+            } else if entry.standing != standing {
+                entry.check_at = entry.check_at.min(now + DIRECTORY_DOUBT);
             }
-            if rank == Rank::Own {
-                entry.handed = false;
-            }
-            entry.rank = rank;
-            if rank != Rank::Own {
+            entry.standing = standing;
+            if standing.rank != Rank::Own {
                 self.next_check = self.next_check.min(entry.check_at);
             }
             let share = self.shares.entry(entry.ingress).or_default();
@@ -274,15 +297,39 @@ impl Store {
     pub(super) fn confirm(&mut self, place: Place, now: Time) {
         if let Some(entry) = self.entries.get_mut(&place) {
             entry.check_at = now + DIRECTORY_UNCONFIRMED;
-            entry.handed = false;
         }
     }
 
-    /// Who is responsible for an entry was seen to have it, but does not compare it with us.
+    /// Who is responsible for an entry has it by now: it goes, unless it was compared meanwhile.
     pub(super) fn handed(&mut self, place: Place, now: Time) {
-        if let Some(entry) = self.entries.get_mut(&place) {
-            entry.check_at = now + DIRECTORY_UNCONFIRMED;
-            entry.handed = true;
+        let entry = self.entries.get(&place);
+        let goes = entry.filter(|entry| {
+            entry.standing.rank != Rank::Own && entry.check_at < now + DIRECTORY_UNCONFIRMED / 2
+        });
+        if goes.is_some() {
+            self.remove(place);
+        }
+    }
+
+    /// A child is not responsible for these keys, though it was for some around them.
+    pub(super) fn doubt_between(&mut self, (first, last): (u64, u64), now: Time) {
+        let range = (first, [0; 32])..=(last, [u8::MAX; 32]);
+        for (_, entry) in self.entries.range_mut(range) {
+            if entry.standing.rank == Rank::Below {
+                entry.check_at = entry.check_at.min(now + DIRECTORY_DOUBT);
+                self.next_check = self.next_check.min(entry.check_at);
+            }
+        }
+    }
+
+    /// There is a record with this number elsewhere: what is lower goes.
+    pub(super) fn outdated(&mut self, place: Place, seq: u64) {
+        if self
+            .entries
+            .get(&place)
+            .is_some_and(|entry| entry.seq < seq)
+        {
+            self.remove(place);
         }
     }
 
@@ -293,7 +340,6 @@ impl Store {
             .range_mut((first, [0; 32])..=(last, [u8::MAX; 32]))
         {
             entry.check_at = now + DIRECTORY_UNCONFIRMED;
-            entry.handed = false;
         }
     }
 
@@ -303,28 +349,20 @@ impl Store {
     }
 
     /// Entries of others that nobody has confirmed for long, at most `max`; they come again after `again`.
-    /// Those that were handed over by then are forgotten.
     pub(super) fn unconfirmed(&mut self, max: usize, again: Duration, now: Time) -> Vec<Place> {
-        let (mut found, mut over) = (Vec::new(), Vec::new());
+        let mut found = Vec::new();
         self.next_check = Time::NEVER;
         for (place, entry) in &mut self.entries {
-            if entry.rank == Rank::Own {
+            if entry.standing.rank == Rank::Own {
                 continue;
             }
             let mut next = entry.check_at;
-            if next <= now && entry.handed {
-                over.push(*place);
-                continue;
-            }
             if next <= now && found.len() < max {
                 found.push(*place);
                 entry.check_at = now + again;
                 next = entry.check_at;
             }
             self.next_check = self.next_check.min(next.max(now + DIRECTORY_PATIENCE));
-        }
-        for place in over {
-            self.remove(place);
         }
         found
     }
@@ -383,14 +421,19 @@ mod tests {
     fn put(store: &mut Store, seed: u64, life: u64, rank: Rank, ingress: u64) -> Kept {
         let record = record(seed, micros(NOW), life);
         let ingress = identity(1_000 + ingress).name();
-        store.put(&record, (seed, 0), rank, ingress, AT)
+        let standing = Standing { rank, below: 0 };
+        store.put(&record, (seed, 0), standing, ingress, AT)
     }
 
     #[test]
     fn the_highest_number_stays() {
         let mut store = Store::new();
         let me = identity(99).name();
-        let mut put = |record: &Genuine| store.put(record, (5, 0), Rank::Own, me, AT);
+        let own = Standing {
+            rank: Rank::Own,
+            below: 0,
+        };
+        let mut put = |record: &Genuine| store.put(record, (5, 0), own, me, AT);
         let first = record(1, 10, 100);
         assert_eq!(put(&first), Kept::New);
         assert_eq!(put(&first), Kept::Same);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::cloak::compass::{Compass, Span, Toward, WATERMARK_START, Way};
 use crate::cloak::directory::errand::Why;
 use crate::cloak::directory::genuine::{Genuine, sub_key};
-use crate::cloak::directory::store::{Place, Rank, listed, tag};
+use crate::cloak::directory::store::{Place, Rank, Standing, listed, tag};
 use crate::cloak::directory::{Context, Directory, Misbehaviour};
 use crate::limits::{
     DIRECTORY_DIGEST, DIRECTORY_PACE, DIRECTORY_PUSHES_MAX, DIRECTORY_SETTLE, DIRECTORY_UNCONFIRMED,
@@ -46,8 +46,8 @@ pub(super) struct Sync {
     listing: Option<Listing>,
     pushes: BTreeSet<(Name, Place)>,
     pace_at: Time,
-    /// Arcs have changed since the last digest.
-    changed: bool,
+    /// When to see what is whose after a change of arcs.
+    rank_at: Time,
 }
 
 impl Sync {
@@ -59,23 +59,24 @@ impl Sync {
             listing: None,
             pushes: BTreeSet::new(),
             pace_at: now,
-            changed: false,
+            rank_at: Time::NEVER,
         }
     }
 
     pub(super) fn next(&self) -> Time {
-        if self.pushes.is_empty() && self.listing.is_none() {
-            self.digest_at
+        let pace = if self.pushes.is_empty() && self.listing.is_none() {
+            Time::NEVER
         } else {
-            self.digest_at.min(self.pace_at)
-        }
+            self.pace_at
+        };
+        self.digest_at.min(self.rank_at).min(pace)
     }
 
-    /// Something has changed: the digest goes soon. Changes come in rows, and each could cost a pass over
-    /// the whole store.
+    /// Something has changed: it is seen to soon.
     pub(super) fn hurry(&mut self, now: Time) {
-        self.changed = true;
-        self.digest_at = self.digest_at.min(now + DIRECTORY_SETTLE);
+        let (rank, digest) = DIRECTORY_SETTLE;
+        self.rank_at = self.rank_at.min(now + rank);
+        self.digest_at = self.digest_at.min(now + digest);
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -124,12 +125,13 @@ fn compares(compass: &dyn Compass, neighbour: Name, key: u64) -> bool {
 
 impl Directory {
     pub(super) fn run_sync(&mut self, context: Context<'_>) {
+        if self.sync.rank_at <= context.now {
+            self.sync.rank_at = Time::NEVER;
+            self.store.rerank(context.compass, context.now);
+        }
         if self.sync.digest_at <= context.now {
             self.sync.digest_at = context.now + jittered(&mut self.random);
             self.store.expire(context.calendar);
-            if std::mem::take(&mut self.sync.changed) {
-                self.store.rerank(context.compass, context.now);
-            }
             self.send_digest(context);
         }
         if self.store.next_check() <= context.now {
@@ -165,6 +167,15 @@ impl Directory {
         let first = digest.ranges.first().map_or(0, |(first, _)| *first);
         if !compares(context.compass, from, first) {
             return;
+        }
+        // What lies between belongs to nodes below the sender, which have another father.
+        for pair in digest.ranges.windows(2) {
+            if let [(_, before), (after, _)] = pair
+                && context.compass.father() != Some(from)
+            {
+                let hole = (before.saturating_add(1), after.saturating_sub(1));
+                self.store.doubt_between(hole, context.now);
+            }
         }
         if self.store.digest(&digest.ranges, context.calendar) != digest.hash {
             self.send(from, &Message::Differs(digest.hash));
@@ -323,7 +334,7 @@ impl Directory {
                 return Err(Misbehaviour::Forged);
             };
             let place = (sub_key(name, *index), *name);
-            let rank = Rank::of(context.compass, place.0);
+            let rank = Standing::of(context.compass, place.0).rank;
             if rank == Rank::Elsewhere && context.compass.father() != Some(from) {
                 continue;
             }
@@ -340,6 +351,9 @@ impl Directory {
             let genuine = genuine.map_err(|_| Misbehaviour::Forged)?;
             if genuine.is_timely(context.calendar).is_ok() {
                 self.keep(&genuine, *index, from, context);
+                if rank == Rank::Own && context.compass.father() != Some(from) {
+                    self.copy_up(place, context);
+                }
             }
         }
         Ok(())

@@ -86,6 +86,7 @@ mod tests {
         let request = Request {
             by_tree: false,
             up: false,
+            exact: false,
             hops: 1,
             watermark: 0,
             nonce: 0,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::cloak::directory::Stats as DirectoryStats;
 use crate::cloak::relay::RelayStats;
 use crate::core::view::{LinkView, Way};
 use crate::core::{Core, Entry};
@@ -37,17 +38,8 @@ pub struct OverlayView {
     pub relay: RelayStats,
     /// Bytes of others that wait here, as charged.
     pub waiting: usize,
-    /// What it keeps of the directory.
-    pub directory: Option<DirectoryView>,
-}
-
-/// What a node keeps of the directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DirectoryView {
-    /// Records.
-    pub records: usize,
-    /// Bytes that they take.
-    pub bytes: usize,
+    /// Its part in the directory.
+    pub directory: DirectoryStats,
 }
 
 /// What a neighbour is to a node.
@@ -122,7 +114,7 @@ impl Core {
             neighbours: neighbours.collect(),
             relay: self.relay.stats(),
             waiting: self.relay.cost(),
-            directory: None,
+            directory: self.overlay.directory().stats(),
         }
     }
 

@@ -57,9 +57,13 @@ impl Handle {
                 over_rate: view.relay.over_rate,
                 waiting: view.waiting as u64,
             },
-            directory: view.directory.map(|directory| DirectoryStatus {
-                records: directory.records as u64,
-                bytes: directory.bytes as u64,
+            directory: Some(DirectoryStatus {
+                records: view.directory.records as u64,
+                bytes: view.directory.bytes as u64,
+                seq: view.directory.seq,
+                lookups: view.directory.lookups as u64,
+                relayed: view.directory.relayed,
+                limited: view.directory.limited,
             }),
         }
     }
@@ -138,6 +142,7 @@ impl Handle {
             alias: self.alias(name),
             places: places(&found.locations),
             endpoints: found.endpoints,
+            seq: found.seq,
             serial: terms.serial,
             not_before: terms.not_before.0,
             not_after: terms.not_after.0,

@@ -239,7 +239,8 @@ impl Pair {
             | Event::CheckState
             | Event::Paused(..) => {}
             Event::OpenFailed(..) | Event::Reset(..) | Event::Ended(_) => {
-                self.broken.get_or_insert(format!("{event:?} at {side}"));
+                let what = format!("{event:?} at {side}");
+                self.broken.get_or_insert(what);
             }
         }
     }

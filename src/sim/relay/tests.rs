@@ -44,9 +44,9 @@ impl World {
     fn rates(&mut self, end: Time) -> Vec<u64> {
         let (before, since) = (self.got(), self.now);
         self.until(end);
-        let span = self.now.since(since).as_secs_f64();
+        let millis = u64::try_from(self.now.since(since).as_millis()).unwrap();
         let more = self.got().into_iter().zip(before);
-        more.map(|(after, before)| ((after - before) as f64 / span) as u64)
+        more.map(|(after, before)| (after - before) * 1_000 / millis)
             .collect()
     }
 }

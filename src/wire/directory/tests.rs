@@ -16,6 +16,7 @@ fn request(ask: Ask<'_>) -> Request<'_> {
     Request {
         by_tree: true,
         up: false,
+        exact: false,
         hops: 9,
         watermark: u128::MAX - 1,
         nonce: 8,

@@ -54,6 +54,7 @@ impl Duel {
         let request = Message::Request(Request {
             by_tree: false,
             up: true,
+            exact: false,
             hops: HOPS_MAX,
             watermark: WATERMARK_START,
             nonce: self.nonce,
@@ -350,6 +351,7 @@ fn one_message_in_gives_at_most_one_out() {
         Message::Request(Request {
             by_tree,
             up,
+            exact: false,
             hops: HOPS_MAX,
             watermark: WATERMARK_START,
             nonce: 5,

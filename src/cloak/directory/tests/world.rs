@@ -130,6 +130,13 @@ impl Compass for View<'_> {
         (first..=last).contains(&key)
     }
 
+    fn below(&self, key: u64) -> Option<(Name, Span)> {
+        let children = self.tree.children(self.me).into_iter();
+        let arcs = children.map(|child| (self.tree.names[child], self.tree.arc[child]));
+        let mut below = arcs.filter(|(_, (first, last))| (*first..=*last).contains(&key));
+        below.next()
+    }
+
     fn ranges(&self) -> Vec<Span> {
         vec![self.tree.own[self.me]]
     }
@@ -499,11 +506,11 @@ impl World {
             tree: &self.tree,
             me: node,
         };
-        let rank = store::Rank::of(&view, key);
+        let standing = store::Standing::of(&view, key);
         let ingress = self.name(node);
         self.nodes[node]
             .store
-            .put(record, (key, index), rank, ingress, at)
+            .put(record, (key, index), standing, ingress, at)
     }
 
     pub(super) fn forget_everything(&mut self, node: usize) {
