@@ -143,7 +143,10 @@ impl Core {
         let due = |known: &Peer| {
             let seek = &known.seek;
             let look_up = (seek.wanted && !seek.asking).then_some(seek.next_at);
-            look_up.into_iter().chain(seek.avoid.map(|(_, until)| until)).min()
+            look_up
+                .into_iter()
+                .chain(seek.avoid.map(|(_, until)| until))
+                .min()
         };
         let due = self.peers.values().filter_map(due).min();
         due.unwrap_or(Time::NEVER)

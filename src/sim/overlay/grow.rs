@@ -13,8 +13,8 @@ use crate::wire::tag::Tag;
 const JOIN_EVERY: Duration = Duration::from_millis(20);
 /// Longest wait for every joiner to have a place.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
-/// What is waited for after that, so that news get everywhere.
-const SETTLE: Duration = Duration::from_secs(30);
+/// What is waited for after that: news get everywhere, nodes find better parents, and records their keepers.
+const SETTLE: Duration = Duration::from_secs(60);
 /// Quiet in which control messages are counted.
 const QUIET: Duration = Duration::from_secs(60);
 /// Pairs of nodes between which packets are sent.
@@ -31,7 +31,7 @@ impl World {
     pub(super) fn grow(&mut self) -> Figures {
         while self.nodes.len() < self.plan.nodes {
             self.join(self.plan.graph);
-            self.run(self.now + std::env::var("JOIN").map_or(JOIN_EVERY, |v| Duration::from_millis(v.parse().unwrap())));
+            self.run(self.now + JOIN_EVERY);
         }
         let patience = self.now + SETTLE_PATIENCE;
         let mut homeless = self.live.clone();
@@ -43,7 +43,7 @@ impl World {
             self.run(self.now + Duration::from_secs(1));
         }
         let settled = self.now;
-        self.run(self.now + std::env::var("SETTLE").map_or(SETTLE, |v| Duration::from_secs(v.parse().unwrap())));
+        self.run(self.now + SETTLE);
         Figures {
             refused: float(self.refused),
             settled_after: settled.since(Time::ZERO).as_secs_f64(),
