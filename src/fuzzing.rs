@@ -2,6 +2,7 @@
 //!
 //! `fuzz/` runs them under a coverage-guided fuzzer; `tests/corpora.rs` replays what it has found.
 
+mod directory;
 mod handshakes;
 
 use std::collections::BTreeSet;
@@ -32,12 +33,13 @@ use crate::wire::target::{Host, Target};
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [FuzzTarget; 21] = [
+pub const TARGETS: [FuzzTarget; 23] = [
     ("address", address),
     ("certificate", certificate),
     ("config", config),
     ("control_request", control_request),
     ("cookie_reply", handshakes::cookie_reply),
+    ("directory", directory::message),
     ("frame", frame),
     ("hello_a", hello_a),
     ("hello_b", handshakes::hello_b),
@@ -52,6 +54,7 @@ pub const TARGETS: [FuzzTarget; 21] = [
     ("pattern", pattern),
     ("preface", preface),
     ("re_hello", re_hello),
+    ("record", directory::record),
     ("replay_window", replay_window),
     ("target", target),
 ];

@@ -38,8 +38,9 @@ pub const NOTICES_PAUSE: Duration = Duration::from_millis(20);
 pub const NOTICES_BURST: u32 = 64;
 /// How long a neighbour over which the way to a peer was broken is taken only if no other is closer.
 pub const AVOID: Duration = Duration::from_secs(5);
-/// Pause between look-ups of one peer, first and longest.
-pub const SEEK_PAUSE: Duration = Duration::from_millis(500);
+/// Pause between look-ups of one peer, first and longest; an eighth of the time for which it has been looked for
+/// in between.
+pub const SEEK_PAUSE: Duration = Duration::from_millis(250);
 /// See [`SEEK_PAUSE`].
 pub const SEEK_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// How long `muses lookup` waits for the directory, which gives up by itself before.
@@ -266,8 +267,11 @@ pub const DIRECTORY_CACHE_LIFE: Duration = Duration::from_secs(20);
 pub const DIRECTORY_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
 /// Pause between refreshes by the publisher (R-D3); up to a tenth is taken off by chance.
 pub const DIRECTORY_REFRESH: Duration = Duration::from_secs(600);
-/// Least pause between two records of one publisher (R-D3).
+/// Least pause between two records of one publisher in the mean (R-D3).
 pub const DIRECTORY_MOVE: Duration = Duration::from_secs(5);
+/// Records of one publisher that may follow each other at once: an end that moves twice in a row, as when a root
+/// dies, could not be found for as long otherwise.
+pub const DIRECTORY_MOVES: u32 = 3;
 /// Pause between digests (R-D3); up to a tenth is taken off by chance.
 pub const DIRECTORY_DIGEST: Duration = Duration::from_secs(30);
 /// Pause between a change of arcs and the hand-over of records that are another's now, and between the change
@@ -364,7 +368,7 @@ pub const TREE_ROOTS_PER_SECOND: (u32, u32) = (1, 30);
 pub const TREE_MERGE_HOLD: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(600));
 /// Time after which one change of tree is forgotten.
-pub const TREE_MERGE_CALM: Duration = Duration::from_secs(60);
+pub const TREE_MERGE_CALM: Duration = Duration::from_secs(600);
 /// Checked statements that are remembered, and how many more per neighbour; the oldest goes and is checked
 /// again if need be.
 pub const TREE_CHECKED_MAX: (usize, usize) = (16, 4);

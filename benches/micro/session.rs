@@ -7,7 +7,7 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use muses::cloak::neighbours::Link;
-use muses::core::{ChannelKey, Core, Deliver, Event, Joined, Settings};
+use muses::core::{ChannelKey, Cloak, Core, Deliver, Event, Joined, Settings};
 use muses::limits::{ACK_DELAY, ACK_EVERY, PACKET_PLAIN_MAX};
 use muses::name::Identity;
 use muses::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
@@ -86,6 +86,7 @@ fn node(party: &Arc<LocalParty>, number: u64, suite: Suite) -> Node {
         },
         open_timeout: Duration::from_secs(30),
         psk: Zeroizing::new([0; 32]),
+        cloak: Cloak::default(),
     };
     let random = Random::from_number(number);
     Node {
@@ -116,6 +117,7 @@ impl World {
                 receive_key: keys[1 - side],
                 dialled: side == 0,
                 endpoint: "bench".to_owned(),
+                shortcut: false,
             };
             assert_ne!(own.name(), other.name());
             world.nodes[side].link = world.nodes[side].core.link_up(joined, world.now);

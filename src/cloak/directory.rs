@@ -341,8 +341,8 @@ impl Directory {
         self.lookups.raise_floor(name, seq, now);
     }
 
-    /// Publishes where this node is, from now on until [`Self::withdraw`]: at once, or five seconds after the
-    /// last time, and every ten minutes. The first four of its `locations`, the best one first, are said, and
+    /// Publishes where this node is, from now on until [`Self::withdraw`]: at once, but every
+    /// five seconds in the mean, and every ten minutes. The first four of its `locations`, the best one first, are said, and
     /// the first four of its link `endpoints` that are visible ASCII of at most 255 bytes.
     pub fn publish(
         &mut self,

@@ -13,8 +13,21 @@ use crate::name::Name;
 use crate::time::Time;
 use crate::wire::link::Route;
 use crate::wire::location::Location;
-use crate::wire::notice::{Broken, Notice, Traced};
+use crate::wire::notice::{Broken, Notice};
 use crate::wire::tag::Tag;
+
+/// The answer of a node on a traced way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// What the TRACE was numbered.
+    pub id: u64,
+    /// How many nodes further on it is, the first one zero; the end answers to all that reach it.
+    pub left: u8,
+    /// Who it is.
+    pub name: Name,
+    /// Where it hangs.
+    pub place: Location,
+}
 
 /// What a node keeps for notices.
 #[derive(Debug, Default)]
@@ -97,7 +110,7 @@ impl Overlay {
         let here = route.to == self.me.tag();
         match notice {
             Notice::Trace(left, id) if here || left == 0 => {
-                let answer = Notice::Traced(left, id, self.me);
+                let answer = Notice::Traced(left, id, *self.me.as_bytes());
                 self.send_notice(route.from, &route.from_location, &answer, now);
             }
             Notice::Trace(left, id) => {
@@ -108,6 +121,7 @@ impl Overlay {
                 self.notices.events.push_back(Event::PathBroken(about));
             }
             Notice::Traced(left, id, name) if here => {
+                let name = Name::from_bytes(name).map_err(|_| Misbehaviour::Malformed)?;
                 let place = route.from_location;
                 let traced = Traced {
                     id,

@@ -22,8 +22,8 @@ use crate::wire::location::Location;
 use crate::wire::tag::Tag;
 
 pub use crate::cloak::directory::Found;
+pub use crate::cloak::notices::Traced;
 pub use crate::cloak::tree::Misbehaviour;
-pub use crate::wire::notice::Traced;
 
 /// Kinds of messages of the tree.
 const TREE_KINDS: std::ops::RangeInclusive<u8> = 1..=31;

@@ -148,6 +148,8 @@ pub struct Tree {
     told_weight: (u64, Time),
     /// How often this node went to another tree of late, and when last.
     merged: (u32, Time),
+    /// The tree from which this node was cut off, with all above it that it still has.
+    home: Option<u64>,
     refresh_at: Time,
     /// When something in the tables is too old next.
     expire_at: Time,
@@ -191,6 +193,7 @@ impl Tree {
             say_from: now,
             told_weight: (1, now),
             merged: (0, now),
+            home: None,
             refresh_at: now,
             expire_at: Time::NEVER,
             look_at: Time::NEVER,

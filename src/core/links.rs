@@ -1,15 +1,18 @@
 //! The links of a node: what arrives on them, what they send next, which are dead.
 
+mod writing;
+
 use std::collections::VecDeque;
 
 use crate::cloak::neighbours::Link as LinkNumber;
 use crate::cloak::queues::{Content, Turn, Waiting};
 use crate::core::event::{ChannelKey, Event, LinkEnd};
+use crate::core::links::writing::Message;
 use crate::core::overlay::Onward;
 use crate::core::paths::Carrier;
 use crate::core::{Core, Deliver, Entry};
-use crate::limits::{FRAME_HEAD_MAX, HOPS_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_UNPROVED_MAX};
-use crate::link::frames::{FrameOpener, FrameSealer, OpenFrame};
+use crate::limits::{HOPS_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_UNPROVED_MAX};
+use crate::link::frames::{FrameOpener, FrameSealer};
 use crate::link::handshake::EARLY_MAX;
 use crate::link::liveness::{Due, Liveness};
 use crate::name::Name;
@@ -20,10 +23,7 @@ use crate::wire::codec::Reader;
 use crate::wire::frame::ChannelId;
 use crate::wire::link::{Head, Route};
 use crate::wire::location::Location;
-use crate::wire::packet::{HEADER_LEN, Header};
-
-/// Messages that may wait for a link to take them; the oldest goes beyond.
-const OUTBOX_MAX: usize = 256;
+use crate::wire::packet::Header;
 
 /// What the handshake of a link established.
 #[derive(Debug)]
@@ -67,14 +67,6 @@ pub(super) struct Link {
     relayed_at: Option<Time>,
     /// It says goodbye behind what its sessions have to say.
     leaving: bool,
-}
-
-#[derive(Debug)]
-enum Message {
-    Ping(u64),
-    Pong(u64),
-    Signal(Route, Vec<u8>),
-    Overlay(Vec<u8>),
 }
 
 /// Delivery into one session's channels.
@@ -545,73 +537,6 @@ impl Link {
     pub(super) fn suspect(&mut self, now: Time) {
         if let Some(Due::Ping(id)) = self.life.suspect(now) {
             self.send(Message::Ping(id));
-        }
-    }
-
-    /// Says goodbye, if it is time to.
-    fn take_leave(&mut self, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
-        if std::mem::take(&mut self.leaving) {
-            self.sealer.seal(&Head::Goodbye, out)?;
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, message: Message) {
-        if self.outbox.len() >= OUTBOX_MAX {
-            self.outbox.pop_front();
-        }
-        self.outbox.push_back(message);
-    }
-
-    fn write(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
-        let head = match message {
-            Message::Ping(id) => Head::Ping(*id),
-            Message::Pong(id) => Head::Pong(*id),
-            Message::Signal(route, bytes) => Head::Signal {
-                route: route.clone(),
-                message: bytes,
-            },
-            Message::Overlay(bytes) => Head::Overlay(bytes),
-        };
-        let frame = OpenFrame::begin(&head, out);
-        if frame.head_len() > FRAME_HEAD_MAX {
-            // Its way has grown too long to be written down.
-            frame.cancel(out);
-            return Ok(());
-        }
-        Ok(self.sealer.finish(frame, None, out)?)
-    }
-
-    /// Appends the next packet of a session, if it has one.
-    fn carry(
-        &mut self,
-        entry: &mut Entry,
-        route: Route,
-        (out, plain_max, number): (&mut Vec<u8>, usize, LinkNumber),
-        now: Time,
-    ) -> Result<(), LinkEnd> {
-        if !entry.session.wants_to_send(now) {
-            return Ok(());
-        }
-        let header = [0; HEADER_LEN];
-        let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
-        let Some(sealed) = entry.session.poll_packet(plain_max, number, out, now) else {
-            frame.cancel(out);
-            return Ok(());
-        };
-        Ok(self.sealer.finish(frame, Some(sealed.header), out)?)
-    }
-
-    /// Appends a frame of others.
-    fn pass_on(&mut self, frame: Waiting, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
-        let Waiting { route, content } = frame;
-        match content {
-            Content::Packet { header, body } => {
-                let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
-                out.extend_from_slice(&body);
-                Ok(self.sealer.finish(frame, None, out)?)
-            }
-            Content::Signal(message) => self.write(&Message::Signal(route, message), out),
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Looking peers up in the directory of the overlay: where they hang, where they can be dialled, and their
 //! certified keys.
 
-use std::time::Duration;
-
 use crate::cloak::overlay::Found;
 use crate::core::{Core, Event, Peer};
 use crate::limits::{AVOID, SEEK_PAUSE, SEEK_PAUSE_MAX};
@@ -15,9 +13,10 @@ use crate::wire::tag::Tag;
 pub(super) struct Seek {
     /// A look-up is under way.
     asking: bool,
-    /// When the next may begin, and the pause behind it.
+    /// When the next may begin.
     next_at: Time,
-    pause: Duration,
+    /// Since when it has been looked for; none once it was met.
+    since: Option<Time>,
     /// Another one is wanted as soon as it may begin.
     wanted: bool,
     /// A neighbour over which the way to the peer was broken, and until when that counts.
@@ -47,8 +46,8 @@ impl Core {
         }
         seek.asking = true;
         seek.wanted = false;
-        seek.pause = (seek.pause * 2).clamp(SEEK_PAUSE, SEEK_PAUSE_MAX);
-        seek.next_at = now + seek.pause;
+        let lasted = now.since(*seek.since.get_or_insert(now));
+        seek.next_at = now + (lasted / 8).clamp(SEEK_PAUSE, SEEK_PAUSE_MAX);
         let query = self.overlay.lookup(peer, now);
         self.lookups.insert(query, peer);
     }
@@ -113,7 +112,7 @@ impl Core {
     pub(super) fn seek_done(&mut self, peer: Name) {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.seek.wanted = false;
-            known.seek.pause = Duration::ZERO;
+            known.seek.since = None;
         }
     }
 

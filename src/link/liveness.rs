@@ -80,6 +80,12 @@ impl Liveness {
         Some(due)
     }
 
+    /// Whether the neighbour owes an answer for longer than it should.
+    pub fn is_doubted(&self) -> bool {
+        let ping = self.ping.filter(|ping| ping.doubted);
+        ping.is_some_and(|ping| self.heard_at <= ping.sent_at)
+    }
+
     /// How long ago the neighbour was heard.
     pub const fn silence(&self, now: Time) -> Duration {
         now.since(self.heard_at)

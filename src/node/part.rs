@@ -136,33 +136,21 @@ impl Part {
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let me = Arc::new(party(&setup, &mut random));
         let record = setup.state_dir.as_deref().map(|dir| dir.join("record"));
-        tasks.spawn(keep_certified(Arc::clone(&me), setup.state_dir));
-        let psk = setup.network_key.clone().unwrap_or_default();
-        let policy = setup.policy.clone();
-        let allows = move |name: &Name| policy.allows(name);
-        let joiner = Arc::new(Joiner::new(
-            Arc::clone(&me),
-            setup.network_key,
-            Box::new(allows),
-        ));
-        let budget = Budget::new(setup.config.limits.memory);
-        let cloak = Cloak {
-            degree: setup.config.cloak.degree,
-            relay: setup.links.relay,
-            last_seq: record
-                .as_deref()
-                .and_then(state::number_in)
-                .unwrap_or_default(),
-            roots: setup.config.cloak.roots.clone(),
-            shortcuts: setup.config.cloak.shortcuts,
-        };
-        let settings = settings(&setup.config, budget.clone(), psk, cloak);
         let clock = Clock::start();
-        let mut core = Core::new(me, settings, random.fork(), calendar());
+        let budget = Budget::new(setup.config.limits.memory);
+        let settings = settings(&setup, budget.clone(), record.as_deref());
+        let mut core = Core::new(Arc::clone(&me), settings, random.fork(), calendar());
         if setup.config.session.on_memory_pressure == MemoryPressure::ResetOldest {
             core = core.with_reset_oldest();
         }
-        core.publish(setup.links.announced, clock.now());
+        core.publish(setup.links.announced.clone(), clock.now());
+        tasks.spawn(keep_certified(Arc::clone(&me), setup.state_dir));
+        let policy = setup.policy;
+        let joiner = Arc::new(Joiner::new(
+            me,
+            setup.network_key,
+            Box::new(move |name: &Name| policy.allows(name)),
+        ));
         let forwarder = Forwarder::new(setup.acl.unwrap_or_default(), setup.own_listeners, false);
         let served = ServedChannels::default();
         let (inlets, queues) = inlets();
@@ -191,24 +179,7 @@ impl Part {
         };
         let engine = Engine::start(core, clock, inlets.clone(), queues, surroundings)
             .map_err(StartError::Thread)?;
-        for listener in setup.links.listeners {
-            let (joiner, commands) = (Arc::clone(&joiner), inlets.commands.clone());
-            tasks.spawn(greet(listener, joiner, commands, random.fork()));
-        }
-        let mut reports = Vec::new();
-        for endpoint in setup.links.endpoints {
-            let report = Arc::new(Report::new(endpoint.address.clone(), endpoint.pinned));
-            reports.push(Arc::clone(&report));
-            let dialer = Dialer {
-                endpoint,
-                joiner: Arc::clone(&joiner),
-                commands: inlets.commands.clone(),
-                hurry: dialers.one(),
-                table: engine.table().clone(),
-                report,
-            };
-            tasks.spawn(dialer.run(random.fork()));
-        }
+        let reports = link(setup.links, &joiner, &engine, &dialers, &tasks, &mut random);
         tasks.spawn(watch_network(inlets.commands.clone(), dialers));
         let control = PartControl {
             inlets,
@@ -216,7 +187,7 @@ impl Part {
             served,
             budget,
             joiner,
-            reports: reports.into(),
+            reports,
         };
         Ok(Self {
             engine,
@@ -246,6 +217,36 @@ impl Part {
         self.tasks.stop();
         self.engine.stop().await;
     }
+}
+
+/// Starts accepting and dialling.
+fn link(
+    links: Links,
+    joiner: &Arc<Joiner>,
+    engine: &Engine,
+    dialers: &Dialers,
+    tasks: &Tasks,
+    random: &mut Random,
+) -> Arc<[Arc<Report>]> {
+    let commands = &engine.inlets().commands;
+    for listener in links.listeners {
+        let (joiner, commands) = (Arc::clone(joiner), commands.clone());
+        tasks.spawn(greet(listener, joiner, commands, random.fork()));
+    }
+    let dialled = links.endpoints.into_iter().map(|endpoint| {
+        let report = Arc::new(Report::new(endpoint.address.clone(), endpoint.pinned));
+        let dialer = Dialer {
+            endpoint,
+            joiner: Arc::clone(joiner),
+            commands: commands.clone(),
+            hurry: dialers.one(),
+            table: engine.table().clone(),
+            report: Arc::clone(&report),
+        };
+        tasks.spawn(dialer.run(random.fork()));
+        report
+    });
+    dialled.collect()
 }
 
 /// Tells core thread and dialers of every change of the network.
@@ -311,8 +312,9 @@ fn party(setup: &PartSetup, random: &mut Random) -> LocalParty {
     )
 }
 
-fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>, cloak: Cloak) -> Settings {
-    let session = &config.session;
+/// Settings of the core; `record` holds the highest number of a record of earlier runs.
+fn settings(setup: &PartSetup, budget: Budget, record: Option<&Path>) -> Settings {
+    let (session, cloak) = (&setup.config.session, &setup.config.cloak);
     let names = session.suites.in_order(fast_aes());
     let suites: Vec<Suite> = names.iter().map(|name| suite(*name)).collect();
     if suites.contains(&Suite::PaperAes128CtrHmacSha1) {
@@ -331,8 +333,14 @@ fn settings(config: &Config, budget: Budget, psk: Zeroizing<[u8; 32]>, cloak: Cl
             key_use: KeyUse::default(),
         },
         open_timeout: session.open_timeout,
-        psk,
-        cloak,
+        psk: setup.network_key.clone().unwrap_or_default(),
+        cloak: Cloak {
+            degree: cloak.degree,
+            relay: setup.links.relay,
+            last_seq: record.and_then(state::number_in).unwrap_or_default(),
+            roots: cloak.roots.clone(),
+            shortcuts: cloak.shortcuts,
+        },
     }
 }
 

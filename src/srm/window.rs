@@ -342,6 +342,33 @@ mod tests {
     }
 
     #[test]
+    fn marks_losses_and_pace_are_for_paths_through_relays() {
+        let rtt = Duration::from_millis(20);
+        let play = |relayed, marked| {
+            let mut window = Window::new(1, relayed, Time::ZERO);
+            fill(10_000_000, rtt, 400, &mut window, Time::ZERO);
+            let now = Time::ZERO + Duration::from_secs(3);
+            let stamp = window.stamp(400_000, PACKET as u64, now);
+            let told = News {
+                marked,
+                lost: Some(stamp).filter(|_| marked > 0),
+                ..news(stamp)
+            };
+            window.arrived(told, rtt, PACKET, now + rtt);
+            let later = now + rtt * 5;
+            let limit = window.limit(PACKET, later);
+            let waits = (0..9).any(|_| window.pace(PACKET as u64, PACKET, later) > later);
+            (limit, waits, window.packet_len(PACKET))
+        };
+        let direct = play(false, 0);
+        assert_eq!(direct, play(false, 1));
+        assert_eq!((direct.1, direct.2), (false, PACKET));
+        let (limit, waits, packet) = play(true, 1);
+        assert!(waits && limit < play(true, 0).0, "{limit}");
+        assert!((10_000..40_000).contains(&packet), "{packet}: 2 ms of it");
+    }
+
+    #[test]
     fn an_unknown_path_starts_small() {
         let window = Window::new(1, false, Time::ZERO);
         assert_eq!(window.limit(PACKET, Time::ZERO), WINDOW_START);

@@ -5,10 +5,8 @@
 //! 2 = no neighbour is closer, 3 = another overlay. TRACE (65): `left(1) | id(8)`. TRACED (66): `left(1) |
 //! id(8) | name(32)`, from the node at which `left` of its TRACE was used up, or the end.
 
-use crate::name::Name;
 use crate::wire::codec::{DecodeError, Reader, Write};
 use crate::wire::link::Route;
-use crate::wire::location::Location;
 use crate::wire::tag::Tag;
 
 const BROKEN: u8 = 64;
@@ -26,19 +24,6 @@ pub enum Broken {
     Elsewhere,
 }
 
-/// The answer of a node on a traced way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Traced {
-    /// What the TRACE was numbered.
-    pub id: u64,
-    /// How many nodes further on it is, the first one zero; the end answers to all that reach it.
-    pub left: u8,
-    /// Who it is.
-    pub name: Name,
-    /// Where it hangs.
-    pub place: Location,
-}
-
 /// What a notice says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -46,8 +31,8 @@ pub enum Notice {
     Broken(Tag, Broken),
     /// Who is this many nodes further on? With a number of the asker's.
     Trace(u8, u64),
-    /// The answer: steps asked for, the asker's number, and who answers.
-    Traced(u8, u64, Name),
+    /// The answer: steps asked for, the asker's number, and the name of who answers, which may be none.
+    Traced(u8, u64, [u8; 32]),
 }
 
 impl Notice {
@@ -76,7 +61,7 @@ impl Notice {
             Self::Traced(left, id, name) => {
                 out.put_u8(*left);
                 out.put_u64(*id);
-                out.put(name.as_bytes());
+                out.put(name);
             }
         }
         out
@@ -99,11 +84,7 @@ impl Notice {
                 Self::Broken(about, why)
             }
             TRACE => Self::Trace(reader.u8()?, reader.u64()?),
-            TRACED => {
-                let (left, id) = (reader.u8()?, reader.u64()?);
-                let name = Name::from_bytes(reader.array()?);
-                Self::Traced(left, id, name.map_err(|_| DecodeError::Invalid("name"))?)
-            }
+            TRACED => Self::Traced(reader.u8()?, reader.u64()?, reader.array()?),
             _ => return Err(DecodeError::Invalid("kind of a notice")),
         };
         reader.finish()?;
@@ -114,7 +95,7 @@ impl Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Identity;
+    use crate::wire::location::Location;
     use proptest::prelude::*;
 
     #[test]
@@ -127,13 +108,12 @@ mod tests {
             },
             ..Route::neighbour(Tag([1; 8]), Tag([2; 8]))
         };
-        let name = Identity::from_seed(&[7; 32]).name();
         for notice in [
             Notice::Broken(Tag([9; 8]), Broken::Moved),
             Notice::Broken(Tag([9; 8]), Broken::Stuck),
             Notice::Broken(Tag([9; 8]), Broken::Elsewhere),
             Notice::Trace(3, 77),
-            Notice::Traced(3, 77, name),
+            Notice::Traced(3, 77, [7; 32]),
         ] {
             let bytes = notice.encode(&route);
             assert_eq!(Notice::decode(&bytes), Ok((route.clone(), notice)));

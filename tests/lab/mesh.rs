@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::load::{Expected, Failure, Load, last, now};
-use crate::net::{Place, skip, wire};
+use crate::net::{Net, Place, skip, wire};
 use crate::node::{GRANTS, Node, bin, keygen, wait_until};
 use crate::sshd::PROGRAMS;
 use crate::{Ends, SERVER};
@@ -347,4 +347,75 @@ fn only_first_peer(config: &str) -> String {
     let (peers, rest) = rest.split_once(']').unwrap();
     let first = peers.split(", ").next().unwrap();
     format!("{front}peers = [{first}]{rest}")
+}
+
+/// How the packets of the client's only session travel.
+fn session_way(client: &Node) -> String {
+    let status = client.status();
+    let session = &status["sessions"][0];
+    session["way"]["kind"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Both ends know only a relay, but can reach each other.
+#[test]
+fn a_session_moves_onto_a_direct_link_by_itself_and_back() {
+    let scenario = "a_session_moves_onto_a_direct_link_by_itself_and_back";
+    if skip(scenario, &PROGRAMS) {
+        return;
+    }
+    let net = Net::new("short");
+    let folder = tempfile::tempdir().unwrap();
+    let home = |node: &str| folder.path().join(node);
+    let [near, relay, far] = ["client", "relay", "gateway"].map(|node| keygen(&home(node)));
+    let allow = format!("[network]\nallow = [\"{near}\", \"{relay}\", \"{far}\"]\n[link]\n");
+    // From outside nothing but links gets to the gateway, so the relay dials it.
+    let config =
+        format!("{allow}listen = [\"0.0.0.0:7700\"]\npeers = [\"{far}@{SERVER}:7700\"]\n");
+    let _relay = Node::start(&home("relay"), &config, &net.router.prefix());
+    let config = format!(
+        "{allow}listen = [\"0.0.0.0:7700\"]\nannounce = [\"{SERVER}:7700\"]\n{}",
+        grants()
+    );
+    let _gateway = Node::start(&home("gateway"), &config, &net.server.prefix());
+    let config = format!(
+        "{allow}peers = [\"{relay}@10.9.1.1:7700\"]\n[aliases]\ngw = \"{far}\"\n\
+         [proxy]\nlisten = [\"127.0.0.1:1080\", \"[::1]:1080\"]\n\
+         [[route]]\nmatch = [\"*\"]\nvia = \"gw\"\n"
+    );
+    let client = Node::start(&home("client"), &config, &net.client.prefix());
+    let repositories = home("git");
+    fs::create_dir(&repositories).unwrap();
+    let serve = [
+        "python3",
+        "tests/lab/serve.py",
+        repositories.to_str().unwrap(),
+    ];
+    let mut server = net.server.spawn(&serve);
+    let ends = Ends {
+        near: &net.client,
+        client: &client,
+        far: &net.server,
+        folder: folder.path(),
+    };
+    let load = Load::start(ends, Duration::from_secs(30));
+    wait_until("the session has a link of its own", || {
+        session_way(&client) == "direct"
+    });
+    last(Duration::from_secs(2));
+    let began = now();
+    net.router.run(&["nft", "add table ip cut; add chain ip cut f { type filter hook forward priority 0; policy drop; }"]);
+    wait_until("the session goes through the relay again", || {
+        session_way(&client) == "relayed"
+    });
+    let expected = Expected {
+        scenario,
+        target: 5.0,
+        cause: None,
+    };
+    load.finish(ends, &expected, &[Failure { began, over: began }]);
+    server.kill().unwrap();
+    server.wait().unwrap();
 }

@@ -1,7 +1,7 @@
 //! Look-ups: all sub-keys of a name at once, over different first hops; the highest number wins (R-D4).
 //!
 //! A look-up ends when two places have shown the same record, when there is one and the others have been asked
-//! twice, or after three seconds. A place that has nothing or is silent is asked again by the links of the
+//! again in vain a second later, or after three seconds. A place that has nothing or is silent is asked again by the links of the
 //! tree, where the father of who is responsible answers. Late answers are still awaited, and places with older records get the newest one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -295,9 +295,9 @@ impl Directory {
             let best = lookup.best.as_ref().map(|(best, _)| best.seq());
             let agree = slots.iter().filter(|slot| slot.shown == best).count();
             let over = slots.iter().all(|slot| slot.done) || lookup.until <= context.now;
-            // One that was asked twice and has nothing is not waited for.
+            // A single one may be a leftover while arcs move: the others are asked once more later.
             let waits = slots.iter().any(|slot| {
-                !slot.done && (slot.tries < 2 || (slot.tries == 2 && slot.nonce.is_some()))
+                !slot.done && (slot.tries < 3 || (slot.tries == 3 && slot.nonce.is_some()))
             });
             let certain = best.is_some() && (agree >= 2 || !waits);
             if !lookup.told && (certain || over) {

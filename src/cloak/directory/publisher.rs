@@ -3,7 +3,7 @@
 use crate::cloak::directory::errand::Why;
 use crate::cloak::directory::genuine::{Genuine, Said, micros};
 use crate::cloak::directory::{Context, Directory, Event};
-use crate::limits::{DIRECTORY_LIFE, DIRECTORY_MOVE, DIRECTORY_REFRESH};
+use crate::limits::{DIRECTORY_LIFE, DIRECTORY_MOVE, DIRECTORY_MOVES, DIRECTORY_REFRESH};
 use crate::time::{Calendar, Time};
 use crate::wire::directory::SUB_KEYS;
 use crate::wire::location::Location;
@@ -19,8 +19,8 @@ pub(super) struct Publisher {
     last: u64,
     /// When the next record is due.
     due: Time,
-    /// When it may be, at the earliest.
-    earliest: Time,
+    /// When [`DIRECTORY_MOVES`] records may follow each other again.
+    rested: Time,
     /// Places that have the latest record.
     stored: u8,
 }
@@ -31,7 +31,7 @@ impl Publisher {
             said: None,
             last,
             due: Time::NEVER,
-            earliest: Time::ZERO,
+            rested: Time::ZERO,
             stored: 0,
         }
     }
@@ -44,11 +44,17 @@ impl Publisher {
         self.due
     }
 
+    /// When the next record may be.
+    fn earliest(&self, now: Time) -> Time {
+        let spent = self.rested.since(now);
+        now + spent.saturating_sub(DIRECTORY_MOVE * (DIRECTORY_MOVES - 1))
+    }
+
     pub(super) fn say(&mut self, locations: Vec<Location>, endpoints: Vec<String>, now: Time) {
         let said = Some((locations, endpoints));
         if self.said != said {
             self.said = said;
-            self.due = self.due.min(now.max(self.earliest));
+            self.due = self.due.min(self.earliest(now));
         }
     }
 
@@ -62,7 +68,7 @@ impl Publisher {
     pub(super) fn adopt(&mut self, seq: u64, now: Time) {
         if seq >= self.last {
             self.last = seq;
-            self.due = self.due.min(now.max(self.earliest));
+            self.due = self.due.min(self.earliest(now));
         }
     }
 }
@@ -84,7 +90,7 @@ impl Directory {
         }
         let tenth = u64::try_from(DIRECTORY_REFRESH.as_nanos() / 10).unwrap_or(u64::MAX);
         let jitter = std::time::Duration::from_nanos(self.random.below(tenth));
-        self.publisher.earliest = context.now + DIRECTORY_MOVE;
+        self.publisher.rested = self.publisher.rested.max(context.now) + DIRECTORY_MOVE;
         self.publisher.due = context.now + DIRECTORY_REFRESH.saturating_sub(jitter);
         // The certificate may have been renewed since.
         let said = Said {

@@ -79,15 +79,14 @@ impl Tree {
         // A tree that lives, not what is left of one, and that was there for a while.
         let fresh = since(neighbour.fresh).is_some_and(|time| time < TREE_NEWS);
         let known = since(neighbour.senior_since).unwrap_or_default();
-        self.is_silent(now) || (fresh && known >= self.merge_hold(now))
+        let home = self.home == Some(place.charter.tree);
+        fresh && (home || known >= self.merge_hold(now))
     }
 
     /// How long another tree must have been there before this node goes to it. Whoever shows one fine
     /// tree after the other makes nobody move more than a few times.
     fn merge_hold(&self, now: Time) -> Duration {
-        let (moves, at) = self.merged;
-        let calm = now.since(at).as_secs() / TREE_MERGE_CALM.as_secs().max(1);
-        let moves = moves.saturating_sub(u32::try_from(calm).unwrap_or(u32::MAX));
+        let moves = self.changes(now);
         let hold = TREE_MERGE_HOLD
             .0
             .saturating_mul(1_u32.checked_shl(moves).unwrap_or(u32::MAX));
@@ -98,12 +97,38 @@ impl Tree {
         }
     }
 
-    /// Notes that this node went to another tree.
-    fn note_merge(&mut self, now: Time) {
+    /// Whether this node follows its parent to another tree. Not when it changed its tree a moment ago: who
+    /// moves from tree to tree takes nobody along for long.
+    pub(super) fn would_follow(&self, tree: u64, now: Time) -> bool {
+        let same = tree == self.own.charter.tree || self.home == Some(tree);
+        same || now.since(self.merged.1) >= self.merge_hold(now)
+    }
+
+    /// Notes that this node is about to go to another tree, but not back to where it was cut off.
+    fn note_change(&mut self, own: &Own, now: Time) {
+        let (from, to) = (&self.own.charter, &own.charter);
+        if from.tree == to.tree || self.home == Some(to.tree) {
+            return;
+        }
+        let down = rank::compare(to, from) == Ordering::Less;
+        self.home = Some(from.tree).filter(|_| down);
+        let alone = self.office.is_some() && self.children.is_empty();
+        if !alone {
+            self.count_change(now);
+        }
+    }
+
+    /// Counts a change of tree.
+    pub(super) fn count_change(&mut self, now: Time) {
+        let moves = self.changes(now);
+        self.merged = (moves.saturating_add(1).min(16), now);
+    }
+
+    /// How often this node changed its tree of late.
+    fn changes(&self, now: Time) -> u32 {
         let (moves, at) = self.merged;
         let calm = now.since(at).as_secs() / TREE_MERGE_CALM.as_secs().max(1);
-        let moves = moves.saturating_sub(u32::try_from(calm).unwrap_or(u32::MAX));
-        self.merged = (moves.saturating_add(1).min(16), now);
+        moves.saturating_sub(u32::try_from(calm).unwrap_or(u32::MAX))
     }
 
     /// Whether this node would go elsewhere below the same root.
@@ -350,7 +375,8 @@ impl Tree {
         if grant.child != *self.me.as_bytes() || !self.proofs.grant(from.as_bytes(), &grant) {
             return Err(Misbehaviour::Forged);
         }
-        let wanted = is_parent || (asked && self.may_go(&from));
+        let follows = is_parent && self.would_follow(place.tree, now);
+        let wanted = follows || (asked && self.may_go(&from));
         if wanted && !self.hang(from, place, Arc::new(grant), now) {
             self.avoid(from, TREE_REFUSED, now);
             if is_parent {
@@ -358,11 +384,20 @@ impl Tree {
             }
             self.send(from, &Message::Leave);
         } else if !wanted {
-            self.send(from, &Message::Leave);
+            self.part(from, is_parent, now);
         }
         self.check_twice(now);
         self.look(now);
         Ok(())
+    }
+
+    /// Leaves a parent that is not followed, or does not take a slot.
+    pub(super) fn part(&mut self, from: Name, is_parent: bool, now: Time) {
+        self.send(from, &Message::Leave);
+        if is_parent {
+            self.avoid(from, self.merge_hold(now), now);
+            self.lose_parent(now);
+        }
     }
 
     /// Hangs this node below a neighbour whose place was checked. False when that would be wrong.
@@ -395,10 +430,7 @@ impl Tree {
             return false;
         }
         own.parent = Some(parent);
-        let alone = self.office.is_some() && self.children.is_empty();
-        if own.charter.tree != self.own.charter.tree && self.own.parent != Some(parent) && !alone {
-            self.note_merge(now);
-        }
+        self.note_change(&own, now);
         let seated = self.step_down(now);
         self.settle(own, now);
         for name in seated {

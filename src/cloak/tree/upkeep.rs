@@ -278,7 +278,9 @@ impl Tree {
         let Some(grant) = self.own.chain.last().cloned() else {
             return;
         };
-        if !self.hang(parent, place, grant, now) {
+        if !self.would_follow(place.tree, now) {
+            self.part(parent, true, now);
+        } else if !self.hang(parent, place, grant, now) {
             self.lose_parent(now);
         }
     }

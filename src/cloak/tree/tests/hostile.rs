@@ -162,7 +162,7 @@ fn nobody_is_root_who_was_not_named() {
 }
 
 /// A tree of the hostile node alone that claims to be large and old.
-fn empire(number: u64) -> [Vec<u8>; 2] {
+fn empire(number: u64, seq: u64) -> [Vec<u8>; 2] {
     let evil = party(EVIL);
     let mut charter = Charter {
         tree: number,
@@ -177,13 +177,13 @@ fn empire(number: u64) -> [Vec<u8>; 2] {
     };
     let message = charter.signed(&evil.overlay().0);
     charter.signature = Signature(evil.identity().sign(&message));
-    let message = Pulse::signed(&evil.overlay().0, number, 1, 1);
+    let message = Pulse::signed(&evil.overlay().0, number, 1, seq);
     let announce = Announce {
         tree: number,
         term: 1,
         root: charter.root,
         pulse: Pulse {
-            seq: 1,
+            seq,
             signature: Signature(evil.identity().sign(&message)),
         },
         relay: true,
@@ -203,7 +203,7 @@ fn endless_trees_end_the_link_and_move_nobody() {
     let mut number = 0;
     let fault = loop {
         number += 1;
-        let [charter, announce] = empire(number);
+        let [charter, announce] = empire(number, 1);
         let result = world.say(EVIL, 5, &charter);
         let result = result.and_then(|()| world.say(EVIL, 5, &announce));
         if let Err(fault) = result {
@@ -216,6 +216,38 @@ fn endless_trees_end_the_link_and_move_nobody() {
     assert_eq!(world.moves, before);
     world.cut(5, EVIL);
     world.settle(Duration::from_secs(2));
+}
+
+#[test]
+fn one_fine_tree_after_the_other_moves_nobody_often() {
+    let mut world = world();
+    let before = world.moves.values().sum::<usize>();
+    // Five minutes of trees that live for ten seconds each, and give slots.
+    for number in 1..30 {
+        for seq in 1..10 {
+            for bytes in empire(number, seq) {
+                world.say(EVIL, 5, &bytes).unwrap();
+            }
+            let place = match Message::decode(&empire(number, seq)[1]).unwrap() {
+                Message::Announce(place) => place,
+                other => panic!("{other:?}"),
+            };
+            let five = Grant {
+                seat: true,
+                ..grant(&party(5), 1, 1, 1)
+            };
+            let grant = signed(&party(EVIL), five);
+            let bytes = encoded(&Message::Grant { grant, place });
+            world.say(EVIL, 5, &bytes).unwrap();
+            world.run(Duration::from_millis(1_100));
+        }
+    }
+    let moves = world.moves.values().sum::<usize>() - before;
+    assert!(moves > 0, "the first one is believed");
+    // 29 times each without the hold.
+    assert!(moves <= 6 * 8, "{moves} moves of six nodes");
+    world.cut(5, EVIL);
+    world.settle(Duration::from_secs(30));
 }
 
 #[test]

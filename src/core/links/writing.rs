@@ -1,0 +1,93 @@
+//! What a link sends: its own messages, the packets of its sessions and frames of others, sealed as frames.
+
+use crate::cloak::neighbours::Link as LinkNumber;
+use crate::cloak::queues::{Content, Waiting};
+use crate::core::Entry;
+use crate::core::event::LinkEnd;
+use crate::core::links::Link;
+use crate::limits::FRAME_HEAD_MAX;
+use crate::link::frames::OpenFrame;
+use crate::time::Time;
+use crate::wire::link::{Head, Route};
+use crate::wire::packet::HEADER_LEN;
+
+/// Messages that may wait for a link to take them; the oldest goes beyond.
+const OUTBOX_MAX: usize = 256;
+
+/// A message that waits for a link to take it.
+#[derive(Debug)]
+pub(super) enum Message {
+    Ping(u64),
+    Pong(u64),
+    Signal(Route, Vec<u8>),
+    Overlay(Vec<u8>),
+}
+
+impl Link {
+    /// Says goodbye, if it is time to.
+    pub(super) fn take_leave(&mut self, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
+        if std::mem::take(&mut self.leaving) {
+            self.sealer.seal(&Head::Goodbye, out)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn send(&mut self, message: Message) {
+        if self.outbox.len() >= OUTBOX_MAX {
+            self.outbox.pop_front();
+        }
+        self.outbox.push_back(message);
+    }
+
+    pub(super) fn write(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
+        let head = match message {
+            Message::Ping(id) => Head::Ping(*id),
+            Message::Pong(id) => Head::Pong(*id),
+            Message::Signal(route, bytes) => Head::Signal {
+                route: route.clone(),
+                message: bytes,
+            },
+            Message::Overlay(bytes) => Head::Overlay(bytes),
+        };
+        let frame = OpenFrame::begin(&head, out);
+        if frame.head_len() > FRAME_HEAD_MAX {
+            // Its way has grown too long to be written down.
+            frame.cancel(out);
+            return Ok(());
+        }
+        Ok(self.sealer.finish(frame, None, out)?)
+    }
+
+    /// Appends the next packet of a session, if it has one.
+    pub(super) fn carry(
+        &mut self,
+        entry: &mut Entry,
+        route: Route,
+        (out, plain_max, number): (&mut Vec<u8>, usize, LinkNumber),
+        now: Time,
+    ) -> Result<(), LinkEnd> {
+        if !entry.session.wants_to_send(now) {
+            return Ok(());
+        }
+        let header = [0; HEADER_LEN];
+        let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
+        let Some(sealed) = entry.session.poll_packet(plain_max, number, out, now) else {
+            frame.cancel(out);
+            return Ok(());
+        };
+        Ok(self.sealer.finish(frame, Some(sealed.header), out)?)
+    }
+
+    /// Appends a frame of others.
+    pub(super) fn pass_on(&mut self, frame: Waiting, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
+        let Waiting { route, content } = frame;
+        match content {
+            Content::Packet { header, body } => {
+                let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
+                out.extend_from_slice(&body);
+                Ok(self.sealer.finish(frame, None, out)?)
+            }
+            Content::Signal(message) => self.write(&Message::Signal(route, message), out),
+        }
+    }
+}
