@@ -372,8 +372,7 @@ fn a_session_moves_onto_a_direct_link_by_itself_and_back() {
     let [near, relay, far] = ["client", "relay", "gateway"].map(|node| keygen(&home(node)));
     let allow = format!("[network]\nallow = [\"{near}\", \"{relay}\", \"{far}\"]\n[link]\n");
     // From outside nothing but links gets to the gateway, so the relay dials it.
-    let config =
-        format!("{allow}listen = [\"0.0.0.0:7700\"]\npeers = [\"{far}@{SERVER}:7700\"]\n");
+    let config = format!("{allow}listen = [\"0.0.0.0:7700\"]\npeers = [\"{far}@{SERVER}:7700\"]\n");
     let _relay = Node::start(&home("relay"), &config, &net.router.prefix());
     let config = format!(
         "{allow}listen = [\"0.0.0.0:7700\"]\nannounce = [\"{SERVER}:7700\"]\n{}",

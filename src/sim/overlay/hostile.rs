@@ -4,20 +4,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::limits::TREE_MESSAGES_PER_SECOND;
+use crate::cloak::compass::Compass;
+use crate::limits::{DIRECTORY_LOOKUP, TREE_MESSAGES_PER_SECOND};
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::sim::overlay::Plan;
-use crate::sim::overlay::figures::{Tries, count};
+use crate::sim::overlay::figures::{Tries, count, float};
 use crate::sim::overlay::graph::pairs;
-use crate::sim::overlay::world::World;
+use crate::sim::overlay::world::{Event, World};
 use crate::wire::location::Location;
-use crate::wire::tree::{Announce, Charter, Grant, Message, Pulse, Signature};
+use crate::wire::tree::{Announce, Charter, Grant, Message, Pulse, Signature, WEIGHT_MAX};
 
 /// What a hostile node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malice {
-    /// Drops every packet that it should carry, and is a model neighbour otherwise.
+    /// Drops every packet and every message of the directory that it should carry or answer, and is a model
+    /// neighbour otherwise.
     Swallow,
     /// Falls silent, though its links stand.
     Mute,
@@ -29,6 +31,8 @@ pub enum Malice {
     Nonsense,
     /// Claims to hang as near to the root as those above it.
     Near,
+    /// Claims that half of the world hangs on it, to be given its keys.
+    Weight,
     /// Claims the place of another node.
     Claim,
     /// Founds one tree after the other, each senior to all before it.
@@ -39,13 +43,14 @@ pub enum Malice {
 
 impl Malice {
     /// Everything.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Swallow,
         Self::Mute,
         Self::Replay,
         Self::Flood,
         Self::Nonsense,
         Self::Near,
+        Self::Weight,
         Self::Claim,
         Self::Trees,
         Self::OneSlot,
@@ -54,6 +59,8 @@ impl Malice {
 
 /// Pause between two bouts.
 pub(super) const BOUT: Duration = Duration::from_millis(100);
+/// First kind of the messages of the directory.
+const DIRECTORY: u8 = 32;
 /// Messages that a hostile node remembers.
 const HEARD_MAX: usize = 4_096;
 
@@ -97,6 +104,7 @@ impl Mind {
         }
         match self.malice {
             Malice::Mute => Vec::new(),
+            Malice::Swallow if bytes.first().is_some_and(|kind| *kind >= DIRECTORY) => Vec::new(),
             Malice::OneSlot => vec![self.same_slot(&bytes).unwrap_or(bytes)],
             _ => vec![bytes],
         }
@@ -125,6 +133,7 @@ impl Mind {
                 vec![bytes]
             }
             Malice::Near => self.near(),
+            Malice::Weight => vec![encoded(&Message::Weight(WEIGHT_MAX))],
             Malice::Claim => self.claim(),
             Malice::Trees => self.found(),
         }
@@ -153,9 +162,6 @@ impl Mind {
                 chain: vec![Arc::new(grant)],
                 ..own.clone()
             });
-            let mut weight = Announce { ..own.clone() };
-            weight.weight = 1 << 39;
-            lies.push(weight);
         }
         for keep in 0..own.chain.len() {
             let chain = own.chain.iter().take(keep).cloned().collect();
@@ -269,6 +275,10 @@ pub struct Harm {
     pub outside_late: Tries,
     /// Packets from or to honest nodes that hung below it, at the end.
     pub below_late: Tries,
+    /// Look-ups of each other, by nodes that did not hang below it, at the end.
+    pub lookups: Tries,
+    /// Share of all keys that it and what hangs below it hold at the end.
+    pub keys: f64,
     /// Links that honest nodes closed on it.
     pub closed: u64,
     /// Links that honest nodes closed on each other: never right.
@@ -281,6 +291,8 @@ pub struct Harm {
 
 /// How long an attack lasts.
 const ATTACK: Duration = Duration::from_secs(40);
+/// Pause between look-ups at the end.
+const ASK_EVERY: Duration = Duration::from_millis(10);
 /// Pairs that are tried each second.
 const PAIRS: usize = 200;
 
@@ -321,6 +333,8 @@ pub fn attack(plan: &Plan, malice: Malice) -> Harm {
         outside: Tries::default(),
         outside_late: Tries::default(),
         below_late: Tries::default(),
+        lookups: Tries::default(),
+        keys: 0.0,
         closed: 0,
         innocent: 0,
         moved: 0,
@@ -331,6 +345,13 @@ pub fn attack(plan: &Plan, malice: Malice) -> Harm {
         harm.outside.join(world.reached(&sample));
     }
     let outside_pairs = pairs(&outside, 10 * PAIRS, &mut world.random);
+    for (from, to) in pairs(&outside, PAIRS, &mut world.random) {
+        world.ask(from, to);
+        world.run(world.now + ASK_EVERY);
+    }
+    world.run(world.now + DIRECTORY_LOOKUP);
+    harm.lookups = world.take_lookups();
+    harm.keys = world.keys_of(&below) + world.keys_of(&BTreeSet::from([attacker]));
     harm.outside_late = world.reached(&outside_pairs);
     let mixed = pairs(&honest, 10 * PAIRS, &mut world.random);
     let mixed: Vec<_> = mixed
@@ -362,9 +383,20 @@ impl World {
         let random = self.random.fork();
         if let Some(node) = self.nodes.get_mut(number) {
             node.mind = Some(Mind::new(malice, Arc::clone(&node.me), random));
-            self.queue
-                .push(self.now, crate::sim::overlay::world::Event::Bout(number));
+            self.queue.push(self.now, Event::Bout(number));
         }
+    }
+
+    /// Share of all keys that these nodes hold.
+    fn keys_of(&self, nodes: &BTreeSet<usize>) -> f64 {
+        let overlays = nodes
+            .iter()
+            .filter_map(|number| self.nodes.get(*number)?.overlay.as_ref());
+        let ranges = overlays.flat_map(|overlay| overlay.compass().ranges());
+        let keys = ranges
+            .map(|(first, last)| u128::from(last - first) + 1)
+            .sum::<u128>();
+        float(u64::try_from(keys >> 32).unwrap_or(u64::MAX)) / float(1 << 32)
     }
 
     fn largest_state(&self, nodes: &[usize]) -> usize {

@@ -76,13 +76,24 @@ fn a_hostile_node_harms_no_more_than_what_hangs_below_it() {
     let plan = plan(100, Graph::Random, 8, 1);
     for malice in Malice::ALL {
         let harm = attack(&plan, malice);
-        eprintln!("{malice:?}: {harm:?}");
-        if true {
-            continue;
-        }
         assert!(harm.below > 5, "{malice:?}: {harm:?}");
         assert_eq!(harm.innocent, 0, "{malice:?}: {harm:?}");
-        assert_eq!(harm.outside_late.share(), Some(1.0), "{malice:?}: {harm:?}");
         assert!(harm.outside.share() > Some(0.99), "{malice:?}: {harm:?}");
+        // A packet whose both tries lead over a node that drops it is lost, until the sender's session
+        // looks for another way.
+        let all = if malice == Malice::Swallow { 0.99 } else { 1.0 };
+        assert!(
+            harm.outside_late.share() >= Some(all),
+            "{malice:?}: {harm:?}"
+        );
+        assert!(harm.lookups.share() >= Some(0.99), "{malice:?}: {harm:?}");
+        assert!(harm.keys < 0.5, "{malice:?}: {harm:?}");
+        let (before, after) = harm.state;
+        assert!(after < 2 * before, "{malice:?}: {harm:?}");
+        let is_seen = matches!(
+            malice,
+            Malice::Flood | Malice::Nonsense | Malice::Near | Malice::Claim
+        );
+        assert!(!is_seen || harm.closed > 0, "{malice:?}: {harm:?}");
     }
 }
