@@ -14,6 +14,7 @@ mod run;
 mod seen;
 mod setup;
 mod show;
+pub mod simulate;
 mod telemetry;
 
 use std::{
@@ -65,6 +66,7 @@ fn perform(args: Args) -> Result<Exit, Failure> {
         Command::Lookup { json, name } => print(&seen::lookup(config, json, &name)?),
         Command::Trace { json, name } => seen::trace(config, json, &name),
         Command::Kill { what } => print(&show::kill(config, what)?),
+        Command::Sim(options) => simulate::simulate(&options),
     }
 }
 

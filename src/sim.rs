@@ -7,11 +7,14 @@
 //! channels, write, read slowly or not at all, half-close, and reset them; an oracle watches every delivered
 //! byte and every end, and the invariants of the Re-Hello exchange are checked after each step. The same
 //! seed gives the same run, byte for byte, and the same [`Report::trace`].
+//!
+//! [`overlay`] plays thousands of nodes of the overlay, to measure it.
 
 mod application;
 mod hop;
 mod journal;
 mod nodes;
+pub mod overlay;
 mod relay;
 mod sessions;
 mod setting;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::cli::simulate;
 use crate::control::service::Kill;
 use crate::wire::target::Host;
 
@@ -129,6 +130,13 @@ pub enum Command {
         #[arg(value_name = "CHANNEL|SESSION")]
         what: Kill,
     },
+    /// Play the overlay with many nodes in virtual time, and print what was measured.
+    ///
+    /// The nodes are those of `muses run` without their sockets. They join one after the other, each dialling
+    /// some that are there; when all is quiet, packets are sent between pairs of them. `--churn` then replaces
+    /// nodes for ten minutes while packets are sent: those between nodes that live on count as delivered
+    /// within 3 s, a second try included; "near root" are those within 10 s of a root's death.
+    Sim(simulate::Options),
 }
 
 /// A host as `connect` takes it (R-F9): it may come from a URL that somebody else wrote.
@@ -159,7 +167,7 @@ mod tests {
         let help = Args::command().render_long_help().to_string();
         for word in [
             "keygen", "name", "run", "check", "connect", "status", "map", "lookup", "trace",
-            "kill", "--config", "--log",
+            "kill", "sim", "--config", "--log",
         ] {
             assert!(help.contains(word), "{word}");
         }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::cloak::bearings::Bearings;
+use crate::cloak::compass::Compass;
 use crate::cloak::directory::{self, Directory};
 use crate::cloak::forward::Verdict;
 use crate::cloak::geometry::{Geometry, Metric};
@@ -302,6 +303,11 @@ impl Overlay {
     /// over which an earlier try failed.
     pub fn decide(&self, route: &Route, ingress: Option<Tag>, avoid: Option<Tag>) -> Verdict {
         self.bearings().decide(route, ingress, avoid)
+    }
+
+    /// The ways to keys and places, as the directory uses them.
+    pub fn compass(&self) -> impl Compass {
+        self.bearings()
     }
 
     /// The tree.

@@ -10,7 +10,7 @@ use crate::cloak::tree::state::Own;
 use crate::cloak::tree::{Misbehaviour, Tree, rank};
 use crate::limits::{
     TREE_ANSWER, TREE_AVOIDED, TREE_BETTER_AFTER, TREE_BETTER_STEPS, TREE_FOLLOW, TREE_LEAVE_AFTER,
-    TREE_MERGE_CALM, TREE_MERGE_HOLD, TREE_NEWS, TREE_REFUSED,
+    TREE_LIGHT, TREE_MERGE_CALM, TREE_MERGE_HOLD, TREE_NEWS, TREE_REFUSED,
 };
 use crate::name::Name;
 use crate::time::Time;
@@ -152,13 +152,16 @@ impl Tree {
     fn compare_all(&mut self, now: Time) -> Time {
         let depth = self.own.path.len();
         let hold = self.merge_hold(now);
+        // Where little hangs below, a single step is worth the move.
+        let light = self.children.weight() <= TREE_LIGHT;
+        let steps = if light { 1 } else { TREE_BETTER_STEPS };
         let mut again = Time::NEVER;
         let mut ask = Vec::new();
         for (name, neighbour) in &mut self.neighbours {
             let place = neighbour.place.as_deref().filter(|place| !place.below);
             let order = place.map(|place| rank::compare(&place.charter, &self.own.charter));
             let senior = order == Some(Ordering::Greater);
-            let closer = place.is_some_and(|p| p.depth() + 1 + TREE_BETTER_STEPS <= depth);
+            let closer = place.is_some_and(|p| p.depth() + 1 + steps <= depth);
             let better = order == Some(Ordering::Equal) && closer && self.office.is_none();
             let since = |since: Option<Time>, holds: bool| holds.then(|| since.unwrap_or(now));
             neighbour.senior_since = since(neighbour.senior_since, senior);
