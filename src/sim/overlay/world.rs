@@ -331,7 +331,8 @@ impl World {
         let is_homeless = node.is_homeless();
         let has_few = node.links.len() < LINKS_WANTED.min(self.plan.links);
         let all_up = node.links.values().all(|wire| wire.up);
-        if !has_few && !(is_homeless && all_up && self.now.since(node.dialled) >= PLACE_PATIENCE) {
+        let is_fed_up = is_homeless && all_up && self.now.since(node.dialled) >= PLACE_PATIENCE;
+        if !has_few && !is_fed_up {
             if is_homeless {
                 self.queue
                     .push(self.now + PLACE_PATIENCE, Event::Dial(number));
