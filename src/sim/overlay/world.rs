@@ -373,7 +373,14 @@ impl World {
         let (mut wanted, mut answers) = (Vec::new(), Vec::new());
         while let Some(event) = overlay.poll_event() {
             match event {
-                overlay::Event::WantLink(name) => wanted.extend(self.names.get(&name)),
+                overlay::Event::WantLink(name) => {
+                    let tree = overlay.tree();
+                    let homeless = tree.parent().is_none() && tree.children().next().is_none();
+                    if homeless && !node.was_placed && !std::mem::replace(&mut node.refused, true) {
+                        self.refused += 1;
+                    }
+                    wanted.extend(self.names.get(&name));
+                }
                 overlay::Event::Found { query, found } => answers.push((query, Some(found))),
                 overlay::Event::NotFound { query, .. } => answers.push((query, None)),
                 overlay::Event::Moved => {
