@@ -4,6 +4,7 @@ mod memory;
 mod relays;
 mod relink;
 mod suspension;
+mod wander;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

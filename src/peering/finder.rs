@@ -47,8 +47,12 @@ impl Finder {
         }
     }
 
-    /// Tries to link to `peer` at one of these endpoints, unless a try is under way.
+    /// Tries to link to `peer` at one of these endpoints, unless a try is under way. The overlay's word alone
+    /// makes nobody a neighbour who may not be one.
     pub fn dial(&self, peer: Name, endpoints: Vec<String>, shortcut: bool) {
+        if !shortcut && !self.joiner.allows(&peer) {
+            return;
+        }
         let mut under_way = self
             .under_way
             .lock()

@@ -231,9 +231,12 @@ impl Neighbour {
     ) -> impl Iterator<Item = &'a Steps> {
         let place = self.place.as_deref().filter(|p| p.charter.tree == tree);
         let place = place.filter(|place| leads(&place.path, place.cut, path));
+        // Nothing hangs on a leaf, and it passes nothing on.
+        let leaf = self.place.as_deref().is_some_and(|place| !place.relay);
+        let place = place.filter(|_| !leaf);
         let seat = place.filter(|place| place.root && !place.path.is_empty());
         let former = self.former.iter();
-        let former = former.filter(move |a| a.tree == tree && path.starts_with(&a.path));
+        let former = former.filter(move |a| !leaf && a.tree == tree && path.starts_with(&a.path));
         place
             .map(|place| &*place.path)
             .into_iter()
