@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use crate::cloak::neighbours::Link as LinkNumber;
 use crate::cloak::queues::{Content, Turn, Waiting};
 use crate::core::event::{ChannelKey, Event, LinkEnd};
-use crate::core::links::writing::Message;
+pub(super) use crate::core::links::writing::Message;
+#[cfg(test)]
+pub(super) use crate::core::links::writing::OUTBOX_MAX;
 use crate::core::overlay::Onward;
 use crate::core::paths::Carrier;
 use crate::core::{Core, Deliver, Entry};
@@ -60,7 +62,7 @@ pub(super) struct Link {
     pub(super) proved: bool,
     sealer: FrameSealer,
     opener: FrameOpener,
-    outbox: VecDeque<Message>,
+    pub(super) outbox: VecDeque<Message>,
     /// Sessions of this node that it carries.
     pub(super) riders: Vec<u32>,
     /// When a frame of others was last sent by it.
@@ -68,7 +70,7 @@ pub(super) struct Link {
     /// It says goodbye behind what its sessions have to say.
     leaving: bool,
     /// Messages of the tree were lost on their way out: it has to be told everything anew.
-    gap: bool,
+    pub(super) gap: bool,
 }
 
 /// Delivery into one session's channels.

@@ -13,11 +13,11 @@ use crate::wire::link::{Head, Route};
 use crate::wire::packet::HEADER_LEN;
 
 /// Messages that may wait for a link to take them; beyond, the oldest goes that somebody sends again.
-const OUTBOX_MAX: usize = 256;
+pub(in crate::core) const OUTBOX_MAX: usize = 256;
 
 /// A message that waits for a link to take it.
 #[derive(Debug)]
-pub(super) enum Message {
+pub(in crate::core) enum Message {
     Ping(u64),
     Pong(u64),
     Signal(Route, Vec<u8>),
@@ -44,7 +44,7 @@ impl Link {
         Ok(())
     }
 
-    pub(super) fn send(&mut self, message: Message) {
+    pub(in crate::core) fn send(&mut self, message: Message) {
         if matches!(message, Message::Pong(_)) {
             // The last one answers them all.
             self.outbox.retain(|old| !matches!(old, Message::Pong(_)));

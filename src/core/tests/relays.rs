@@ -15,7 +15,7 @@ pub(super) struct Wire {
     ends: [usize; 2],
     /// Bytes vanish on it.
     pub(super) silent: bool,
-    links: [LinkNumber; 2],
+    pub(super) links: [LinkNumber; 2],
     /// Bytes on their way to each end.
     arriving: [Vec<u8>; 2],
 }
@@ -31,15 +31,16 @@ impl Drop for Mesh {
 
 impl Mesh {
     pub(super) fn new(count: u8, wires: &[(usize, usize)]) -> Self {
+        Self::of((1..=count).map(|seed| node(seed, 1)).collect(), wires)
+    }
+
+    pub(super) fn of(mut nodes: Vec<Node>, wires: &[(usize, usize)]) -> Self {
         ledger::begin();
+        for node in &mut nodes {
+            node.core.publish(Vec::new(), Time::ZERO);
+        }
         let mut mesh = Self {
-            nodes: (1..=count)
-                .map(|seed| {
-                    let mut node = node(seed, 1);
-                    node.core.publish(Vec::new(), Time::ZERO);
-                    node
-                })
-                .collect(),
+            nodes,
             wires: Vec::new(),
             now: Time::ZERO,
             made: 0,
@@ -161,7 +162,7 @@ impl Mesh {
         self.nodes[node].core.name()
     }
 
-    fn open(&mut self, from: usize, to: usize) -> (ChannelKey, ChannelKey) {
+    pub(super) fn open(&mut self, from: usize, to: usize) -> (ChannelKey, ChannelKey) {
         let (peer, now) = (self.name(to), self.now);
         let core = &mut self.nodes[from].core;
         core.request(vec![peer], Target::Loopback(80), 4242, now);
@@ -193,7 +194,7 @@ impl Mesh {
     }
 
     /// Sends `bytes` while `trouble` happens at the given steps, and checks that they arrive as they were.
-    fn transfer(
+    pub(super) fn transfer(
         &mut self,
         (from, near): (usize, ChannelKey),
         (to, far): (usize, ChannelKey),
