@@ -343,6 +343,8 @@ pub const TREE_REFRESH: Duration = Duration::from_secs(30);
 pub const TREE_BETTER_AFTER: Duration = Duration::from_secs(10);
 /// See [`TREE_BETTER_AFTER`].
 pub const TREE_BETTER_STEPS: usize = 2;
+/// A better neighbour that gave no slot counts as better only from this long after on.
+pub const TREE_BETTER_REST: Duration = Duration::from_secs(60);
 /// A node on which at most so many hang, itself included, becomes the child of a better neighbour for a single
 /// step: routes are 6 % shorter for it (docs/BENCHMARKS.md), and few move.
 pub const TREE_LIGHT: u64 = 8;

@@ -35,6 +35,10 @@ pub(crate) struct Options {
     /// Cipher suite of the session, as in proxy.toml [default: what muses chooses].
     #[arg(long)]
     pub(crate) suite: Option<String>,
+    /// Links between the two nodes: beyond 1 the session goes through that many relays less one. The
+    /// reference has as many more plain relays.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub(crate) hops: u16,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub(crate) json: bool,

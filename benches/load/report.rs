@@ -155,7 +155,8 @@ impl Report {
             machine: machine::describe(),
             program: version,
             run: format!(
-                "{} rounds, {} MiB, {} churned, {} idle, suite {}",
+                "{} hops, {} rounds, {} MiB, {} churned, {} idle, suite {}",
+                options.hops,
                 options.rounds(),
                 options.bulk() >> 20,
                 options.churn(),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::ValueEnum;
@@ -17,7 +17,7 @@ use crate::options::Options;
 pub(crate) enum Kind {
     /// The target itself.
     Raw,
-    /// Two hops of a plain tokio relay with 64 KiB buffers.
+    /// A plain tokio relay with 64 KiB buffers at each end, and one for each relay between.
     Reference,
     /// A client and a gateway.
     Muses,
@@ -66,51 +66,83 @@ impl System {
                 _helpers: Vec::new(),
                 _folder: None,
             }),
-            Kind::Reference => Self::relays(target),
-            Kind::Muses => Self::nodes(target, options.suite.as_deref()),
+            Kind::Reference => Self::relays(target, options.hops),
+            Kind::Muses => Self::nodes(target, options),
         }
     }
 
-    fn relays(target: SocketAddr) -> Result<Self, Fault> {
-        let (far, middle) = Helper::start(&["relay", &target.to_string()])?;
-        let (near, entry) = Helper::start(&["relay", &middle])?;
+    /// A plain relay at each end of every hop.
+    fn relays(target: SocketAddr, hops: u16) -> Result<Self, Fault> {
+        let (far, mut entry) = Helper::start(&["relay", &target.to_string()])?;
+        let mut helpers = vec![far];
+        for _ in 0..hops {
+            let (next, its_entry) = Helper::start(&["relay", &entry])?;
+            helpers.push(next);
+            entry = its_entry;
+        }
+        let ends = [helpers.last(), helpers.first()].map(|end| end.map_or(0, Helper::pid));
         Ok(Self {
             kind: Kind::Reference,
             entry: entry.parse()?,
             socks: None,
             target,
-            ends: Some([near.pid(), far.pid()]),
-            _helpers: vec![near, far],
+            ends: Some(ends),
+            _helpers: helpers,
             _folder: None,
         })
     }
 
-    fn nodes(target: SocketAddr, suite: Option<&str>) -> Result<Self, Fault> {
+    /// Two nodes, and the relays between them.
+    fn nodes(target: SocketAddr, options: &Options) -> Result<Self, Fault> {
         let folder = tempfile::tempdir()?;
-        let (near, far) = (folder.path().join("client"), folder.path().join("gateway"));
+        let home = |node: &str| folder.path().join(node);
+        let (near, far) = (home("client"), home("gateway"));
         let (client, gateway) = (keygen(&near)?, keygen(&far)?);
-        let session = suite.map_or_else(String::new, |suite| {
+        let between: Vec<PathBuf> = (1..options.hops)
+            .map(|n| home(&format!("relay{n}")))
+            .collect();
+        let relays: Result<Vec<String>, Fault> =
+            between.iter().map(|relay| keygen(relay)).collect();
+        let relays = relays?;
+        let mut allow = vec![client.as_str(), gateway.as_str()];
+        allow.extend(relays.iter().map(String::as_str));
+        let network = format!(
+            "[network]\nallow = [\"{}\"]\n[link]\n",
+            allow.join("\", \"")
+        );
+        let session = options.suite.as_ref().map_or_else(String::new, |suite| {
             format!("[session]\nsuites = [\"{suite}\"]\n")
         });
         let config = format!(
-            "[network]\nallow = [\"{client}\"]\n[link]\nlisten = [\"127.0.0.1:0\"]\n[forwarder]\n\
+            "{network}listen = [\"127.0.0.1:0\"]\n[forwarder]\n\
              [[forwarder.grant]]\npeer = [\"{client}\"]\nto = [\"127.0.0.1:*\"]\n{session}"
         );
         let (far, far_pid, listeners) = node(&far, &config)?;
-        let link = listener(&listeners, "link")?;
+        let mut helpers = vec![far];
+        let mut link = (gateway.clone(), listener(&listeners, "link")?);
+        for (folder, name) in between.iter().zip(relays) {
+            let (peer, address) = &link;
+            let config =
+                format!("{network}listen = [\"127.0.0.1:0\"]\npeers = [\"{peer}@{address}\"]\n");
+            let (relay, _, listeners) = node(folder, &config)?;
+            helpers.push(relay);
+            link = (name, listener(&listeners, "link")?);
+        }
+        let (peer, address) = &link;
         let config = format!(
-            "[aliases]\ngw = \"{gateway}\"\n[link]\npeers = [\"gw@{link}\"]\n[proxy]\nlisten = \
+            "{network}peers = [\"{peer}@{address}\"]\n[aliases]\ngw = \"{gateway}\"\n[proxy]\nlisten = \
              [\"127.0.0.1:0\"]\n[[route]]\nmatch = [\"*\"]\nvia = \"gw\"\n[[forward]]\nlisten = \
              \"127.0.0.1:0\"\nto = \"{target}\"\nvia = \"gw\"\n{session}"
         );
         let (near, near_pid, listeners) = node(&near, &config)?;
+        helpers.push(near);
         Ok(Self {
             kind: Kind::Muses,
             entry: listener(&listeners, "forward")?,
             socks: Some(listener(&listeners, "proxy")?),
             target,
             ends: Some([near_pid, far_pid]),
-            _helpers: vec![near, far],
+            _helpers: helpers,
             _folder: Some(folder),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::cli::exit::{Exit, Failure};
 use crate::cloak::geometry;
 use crate::limits::DEGREES;
+use crate::net::clock::Clock;
 use crate::sim::overlay::{self, Churn, Figures, Plan, Tries};
 
 /// What `muses sim` plays. Lists are played in all combinations, one line each; figures are means over the
@@ -230,7 +231,8 @@ fn count(number: usize) -> f64 {
 
 impl Row {
     fn of(plan: &Plan, seeds: &[u64]) -> Self {
-        let start = Instant::now();
+        let clock = Clock::start();
+        let start = clock.now();
         let play = |seed: &u64| {
             overlay::run(&Plan {
                 seed: *seed,
@@ -238,7 +240,7 @@ impl Row {
             })
         };
         let runs: Vec<Figures> = seeds.iter().map(play).collect();
-        let wall_s = start.elapsed().as_secs_f64() / count(runs.len()).max(1.0);
+        let wall_s = clock.now().since(start).as_secs_f64() / count(runs.len()).max(1.0);
         let settled = share(&runs, |run| Some(run.delivery));
         let found = share(&runs, |run| {
             run.directory.map(|directory| directory.lookups)

@@ -238,21 +238,7 @@ fn connections_through_relays_outlive_each_of_them() {
         target: 5.0,
         cause: None,
     };
-    if std::env::var_os("LAB_KEEP").is_some() {
-        let _ = std::process::Command::new("cp")
-            .args(["-r", mesh.folder.path().to_str().unwrap(), "/tmp/q/lab"])
-            .output();
-        eprintln!(
-            "failures {:?}",
-            failures.iter().map(|f| f.began).collect::<Vec<_>>()
-        );
-    }
     load.finish(mesh.ends(), &expected, &failures);
-    if std::env::var_os("LAB_KEEP").is_some() {
-        let _ = std::process::Command::new("cp")
-            .args(["-r", mesh.folder.path().to_str().unwrap(), "/tmp/q/lab2"])
-            .output();
-    }
     wait_until("the late joiner gets through", || {
         mesh.curl("late").status.success()
     });

@@ -59,10 +59,7 @@ impl Node {
             .arg("run")
             .current_dir(folder)
             .env_remove("XDG_RUNTIME_DIR")
-            .env(
-                "RUST_LOG",
-                std::env::var("LAB_LOG").unwrap_or("info".into()),
-            )
+            .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -9,8 +9,8 @@ use crate::cloak::tree::neighbour::{Neighbour, Place};
 use crate::cloak::tree::state::Own;
 use crate::cloak::tree::{Misbehaviour, Tree, rank};
 use crate::limits::{
-    TREE_ANSWER, TREE_AVOIDED, TREE_BETTER_AFTER, TREE_BETTER_STEPS, TREE_FOLLOW, TREE_LEAVE_AFTER,
-    TREE_LIGHT, TREE_MERGE_CALM, TREE_MERGE_HOLD, TREE_NEWS, TREE_REFUSED,
+    TREE_ANSWER, TREE_AVOIDED, TREE_BETTER_AFTER, TREE_BETTER_REST, TREE_BETTER_STEPS, TREE_FOLLOW,
+    TREE_LEAVE_AFTER, TREE_LIGHT, TREE_MERGE_CALM, TREE_MERGE_HOLD, TREE_NEWS, TREE_REFUSED,
 };
 use crate::name::Name;
 use crate::time::Time;
@@ -489,6 +489,8 @@ impl Tree {
     pub(super) fn avoid(&mut self, name: Name, pause: Duration, now: Time) {
         if let Some(neighbour) = self.neighbours.get_mut(&name) {
             neighbour.refused_until = now + pause;
+            // Who would only hang a little better does not ask again and again.
+            neighbour.better_since = neighbour.better_since.map(|_| now + TREE_BETTER_REST);
         }
     }
 

@@ -79,6 +79,6 @@ impl World {
             let distances = distances(self.nodes.len(), *from, |node| self.linked(node));
             distances.into_iter().flatten().max().unwrap_or_default()
         });
-        World::SLOWEST * far.max().unwrap_or_default()
+        Self::SLOWEST * far.max().unwrap_or_default()
     }
 }

@@ -331,7 +331,8 @@ impl World {
         let is_homeless = node.is_homeless();
         let has_few = node.links.len() < LINKS_WANTED.min(self.plan.links);
         let all_up = node.links.values().all(|wire| wire.up);
-        if !has_few && !(is_homeless && all_up && self.now.since(node.dialled) >= PLACE_PATIENCE) {
+        let is_fed_up = is_homeless && all_up && self.now.since(node.dialled) >= PLACE_PATIENCE;
+        if !has_few && !is_fed_up {
             if is_homeless {
                 self.queue
                     .push(self.now + PLACE_PATIENCE, Event::Dial(number));
@@ -372,7 +373,14 @@ impl World {
         let (mut wanted, mut answers) = (Vec::new(), Vec::new());
         while let Some(event) = overlay.poll_event() {
             match event {
-                overlay::Event::WantLink(name) => wanted.extend(self.names.get(&name)),
+                overlay::Event::WantLink(name) => {
+                    let tree = overlay.tree();
+                    let homeless = tree.parent().is_none() && tree.children().next().is_none();
+                    if homeless && !node.was_placed && !std::mem::replace(&mut node.refused, true) {
+                        self.refused += 1;
+                    }
+                    wanted.extend(self.names.get(&name));
+                }
                 overlay::Event::Found { query, found } => answers.push((query, Some(found))),
                 overlay::Event::NotFound { query, .. } => answers.push((query, None)),
                 overlay::Event::Moved => {
