@@ -224,6 +224,11 @@ impl Neighbour {
     /// Its places in a tree that help on the way to `path`: a root's seat beside its own place, and those
     /// former ones below which the path leads. A former place is no way to what is above it, nor a place that is
     /// cut off.
+    /// Nothing hangs on a leaf, and it passes nothing on.
+    pub(super) fn is_leaf(&self) -> bool {
+        self.place.as_deref().is_some_and(|place| !place.relay)
+    }
+
     pub(super) fn places_toward<'a>(
         &'a self,
         tree: u64,
@@ -231,12 +236,9 @@ impl Neighbour {
     ) -> impl Iterator<Item = &'a Steps> {
         let place = self.place.as_deref().filter(|p| p.charter.tree == tree);
         let place = place.filter(|place| leads(&place.path, place.cut, path));
-        // Nothing hangs on a leaf, and it passes nothing on.
-        let leaf = self.place.as_deref().is_some_and(|place| !place.relay);
-        let place = place.filter(|_| !leaf);
         let seat = place.filter(|place| place.root && !place.path.is_empty());
         let former = self.former.iter();
-        let former = former.filter(move |a| !leaf && a.tree == tree && path.starts_with(&a.path));
+        let former = former.filter(move |a| a.tree == tree && path.starts_with(&a.path));
         place
             .map(|place| &*place.path)
             .into_iter()
