@@ -140,7 +140,7 @@ impl Entry {
 /// What is known of a peer.
 #[derive(Debug, Default)]
 struct Peer {
-    /// Certified static key, from a link's handshake.
+    /// Certified static key.
     static_public: Option<[u8; 32]>,
     /// Highest certificate serial seen (R-H11).
     serial: Option<u64>,
@@ -327,6 +327,13 @@ impl Core {
         if self.reset_oldest {
             self.relieve();
         }
+        self.settle_sessions(now);
+        // Sessions may have begun to look for their peers.
+        self.settle_overlay(now);
+        self.settle_sessions(now);
+    }
+
+    fn settle_sessions(&mut self, now: Time) {
         while let Some(number) = self.touched.pop_first() {
             while let Some(event) = self
                 .sessions
@@ -449,6 +456,10 @@ impl Core {
             return;
         };
         self.by_index.remove(&entry.session.local_index());
+        let carrier = entry.carrier.map(|carrier| carrier.link);
+        if let Some(link) = carrier.and_then(|link| self.links.get_mut(&link)) {
+            link.riders.retain(|rider| *rider != number);
+        }
         if let Some(peer) = self.peers.get_mut(&entry.session.peer()) {
             peer.sessions.retain(|known| *known != number);
         }

@@ -44,7 +44,7 @@ impl Bearings<'_> {
         // A neighbour is reached wherever it hangs, even in another tree.
         let end = self.tree.is_neighbour(route.to);
         let end = end.then_some((route.to, [].as_slice()));
-        let neighbours = self.tree.places_toward(tree, path).chain(end);
+        let neighbours = self.tree.relays_toward(tree, path).chain(end);
         forward::decide(self.geometry, own, neighbours, route, ingress, avoid)
     }
 

@@ -121,7 +121,10 @@ impl Overlay {
                 self.notices.events.push_back(Event::PathBroken(about));
             }
             Notice::Traced(left, id, name) if here => {
-                let name = Name::from_bytes(name).map_err(|_| Misbehaviour::Malformed)?;
+                // Whoever made it up need not be the neighbour that handed it on.
+                let Ok(name) = Name::from_bytes(name) else {
+                    return Ok(());
+                };
                 let place = route.from_location;
                 let traced = Traced {
                     id,

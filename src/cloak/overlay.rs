@@ -32,6 +32,12 @@ const NOTICE_KINDS: std::ops::RangeInclusive<u8> = 64..=95;
 /// Kinds of messages of the directory.
 const DIRECTORY_KINDS: std::ops::RangeInclusive<u8> = 32..=63;
 
+/// Whether a message is one of the tree, which nobody sends twice.
+pub fn is_of_tree(message: &[u8]) -> bool {
+    let kind = message.first();
+    kind.is_some_and(|kind| TREE_KINDS.contains(kind))
+}
+
 /// Settings of the overlay.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -192,6 +198,11 @@ impl Overlay {
         self.notices.neighbour_up(name);
         self.tree.neighbour_up(name, now);
         self.tell_directory(now);
+    }
+
+    /// A link to a node is up that carries nothing but what is for one of its ends: answers and notices too.
+    pub fn shortcut_up(&mut self, name: Name) {
+        self.notices.neighbour_up(name);
     }
 
     /// The last link to a neighbour is gone.

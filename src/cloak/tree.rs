@@ -279,6 +279,19 @@ impl Tree {
         })
     }
 
+    /// The same of neighbours that carry traffic of others.
+    pub fn relays_toward<'a>(
+        &'a self,
+        tree: u64,
+        path: &'a Steps,
+    ) -> impl Iterator<Item = (Tag, &'a Steps)> {
+        let relays = self.neighbours.iter().filter(|(_, n)| !n.is_leaf());
+        relays.flat_map(move |(name, neighbour)| {
+            let places = neighbour.places_toward(tree, path);
+            places.map(|path| (name.tag(), path))
+        })
+    }
+
     /// Whether a node is a neighbour.
     pub fn is_neighbour(&self, tag: Tag) -> bool {
         self.neighbours.keys().any(|name| name.tag() == tag)

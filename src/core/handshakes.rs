@@ -132,6 +132,8 @@ impl Core {
             return;
         };
         let (Some(attempt), Some(static_public)) = (&mut known.attempt, known.static_public) else {
+            // It would be due for ever.
+            known.attempt = None;
             return;
         };
         let index = self.random.number();

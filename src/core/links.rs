@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use crate::cloak::neighbours::Link as LinkNumber;
 use crate::cloak::queues::{Content, Turn, Waiting};
 use crate::core::event::{ChannelKey, Event, LinkEnd};
-use crate::core::links::writing::Message;
+pub(super) use crate::core::links::writing::Message;
+#[cfg(test)]
+pub(super) use crate::core::links::writing::OUTBOX_MAX;
 use crate::core::overlay::Onward;
 use crate::core::paths::Carrier;
 use crate::core::{Core, Deliver, Entry};
@@ -60,13 +62,15 @@ pub(super) struct Link {
     pub(super) proved: bool,
     sealer: FrameSealer,
     opener: FrameOpener,
-    outbox: VecDeque<Message>,
+    pub(super) outbox: VecDeque<Message>,
     /// Sessions of this node that it carries.
     pub(super) riders: Vec<u32>,
     /// When a frame of others was last sent by it.
     relayed_at: Option<Time>,
     /// It says goodbye behind what its sessions have to say.
     leaving: bool,
+    /// Messages of the tree were lost on their way out: it has to be told everything anew.
+    pub(super) gap: bool,
 }
 
 /// Delivery into one session's channels.
@@ -111,7 +115,8 @@ impl Core {
     }
 
     fn insert_link(&mut self, joined: Joined, now: Time) -> Option<LinkNumber> {
-        if self.links.len() >= LINKS_MAX {
+        let itself = joined.peer == self.name();
+        if itself || self.links.len() >= LINKS_MAX || !self.room_for_peer(&joined.peer) {
             return None;
         }
         self.next_link += 1;
@@ -141,6 +146,7 @@ impl Core {
             riders: Vec::new(),
             relayed_at: None,
             leaving: false,
+            gap: false,
         };
         if dialled && let Due::Ping(id) = link.life.ask(now) {
             // Shows the one that accepted that we are no replay.
@@ -158,14 +164,28 @@ impl Core {
             return;
         };
         link.proved = true;
-        let (peer, boot, shortcut) = (link.peer, link.boot, link.shortcut);
+        let (peer, boot) = (link.peer, link.boot);
         self.neighbours.add(peer, number);
-        if !shortcut {
+        if self.takes_part(peer) {
+            // The other end cannot tell a shortcut from other links: beside one of them it is none.
+            for link in self.neighbours.all(peer.tag()) {
+                if let Some(link) = self.links.get_mut(link) {
+                    link.shortcut = false;
+                }
+            }
             self.overlay.neighbour_up(peer, now);
+        } else {
+            self.overlay.shortcut_up(peer);
         }
         self.reroute_all(Some(peer), now);
         self.peer_reachable(peer, Some(boot), now);
         self.settle_overlay(now);
+    }
+
+    /// Whether a link to a neighbour takes part in the overlay.
+    fn takes_part(&self, peer: Name) -> bool {
+        let mut links = self.neighbours.all(peer.tag()).iter();
+        links.any(|link| self.links.get(link).is_some_and(|link| !link.shortcut))
     }
 
     /// Takes a Re-Hello that rode in the first message of a link, and answers by that link alone.
@@ -236,10 +256,12 @@ impl Core {
             return;
         };
         self.neighbours.remove(link.peer, number);
-        if self.neighbours.preferred(link.peer.tag()).is_some() {
+        if !link.proved {
+            // The overlay has not heard of it.
+        } else if self.takes_part(link.peer) {
             // What the overlay had said by it may be lost.
             self.overlay.neighbour_up(link.peer, now);
-        } else {
+        } else if self.neighbours.preferred(link.peer.tag()).is_none() {
             self.overlay.neighbour_down(link.peer, now);
             self.pass_by(link.peer, now);
         }
@@ -360,6 +382,7 @@ impl Core {
         while let Some(message) = link.outbox.pop_front() {
             link.write(&message, out)?;
         }
+        let gap = std::mem::take(&mut link.gap).then_some(link.peer);
         let (peer, riders) = (link.peer.tag(), link.riders.clone());
         let preferred = self.neighbours.preferred(peer) == Some(number);
         let mut next = riders.iter().cycle();
@@ -399,6 +422,10 @@ impl Core {
         };
         if riders.iter().all(said) {
             link.take_leave(out)?;
+        }
+        if let Some(peer) = gap {
+            self.overlay.neighbour_up(peer, now);
+            self.settle_overlay(now);
         }
         self.settle(now);
         Ok(())

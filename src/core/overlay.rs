@@ -2,7 +2,7 @@
 
 use crate::cloak::forward::{Broken, Verdict, WATERMARK_START};
 use crate::cloak::neighbours::Link as LinkNumber;
-use crate::cloak::overlay::Event as OverlayEvent;
+use crate::cloak::overlay::{Event as OverlayEvent, is_of_tree};
 use crate::cloak::queues::Waiting;
 use crate::core::Core;
 use crate::core::event::{Event, LinkEnd};
@@ -32,6 +32,10 @@ impl Core {
             return Onward::Nowhere;
         };
         let from = from.peer.tag();
+        if !self.settings.cloak.relay {
+            self.path_broken(ingress, &route, Broken::Stuck, now);
+            return Onward::Nowhere;
+        }
         match self.overlay.decide(&route, Some(from), None) {
             Verdict::Here => Onward::Here(route),
             Verdict::Next {
@@ -72,7 +76,8 @@ impl Core {
         let Some(link) = self.links.get(&number) else {
             return Err(LinkEnd::Unknown);
         };
-        if link.shortcut {
+        // The other end takes a shortcut for a link like others, and sends what is for us by it.
+        if link.shortcut && is_of_tree(message) {
             return Ok(());
         }
         self.overlay.handle(link.peer, message, now)?;
@@ -84,7 +89,8 @@ impl Core {
     pub(super) fn settle_overlay(&mut self, now: Time) {
         let mut changed = false;
         while let Some(event) = self.overlay.poll_event() {
-            changed = true;
+            // Others concern one peer at most, and remote nodes cause them as they like.
+            changed |= matches!(event, OverlayEvent::Moved | OverlayEvent::Keys);
             match event {
                 OverlayEvent::Moved => self.moved(now),
                 OverlayEvent::Keys => {}

@@ -84,7 +84,6 @@ impl Core {
             .serial
             .is_none_or(|serial| serial <= certificate.terms.serial)
         {
-            known.static_public = Some(certificate.static_public);
             self.note_certificate(&found.certificate);
         }
         self.reroute_all(Some(peer), now);

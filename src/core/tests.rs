@@ -1,9 +1,11 @@
 mod burst;
 mod cookies;
+mod hostile;
 mod memory;
 mod relays;
 mod relink;
 mod suspension;
+mod wander;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -77,7 +79,15 @@ fn node(seed: u8, boot: u8) -> Node {
     node_with(seed, boot, 64 << 20)
 }
 
+fn node_of(seed: u8, boot: u8, cloak: Cloak) -> Node {
+    node_made(seed, boot, 64 << 20, cloak)
+}
+
 fn node_with(seed: u8, boot: u8, memory: u64) -> Node {
+    node_made(seed, boot, memory, Cloak::default())
+}
+
+fn node_made(seed: u8, boot: u8, memory: u64, cloak: Cloak) -> Node {
     let budget = Budget::new(memory);
     let settings = Settings {
         suites: vec![Suite::Chacha20Poly1305],
@@ -93,7 +103,7 @@ fn node_with(seed: u8, boot: u8, memory: u64) -> Node {
         },
         open_timeout: Duration::from_secs(30),
         psk: Zeroizing::new([0; 32]),
-        cloak: Cloak::default(),
+        cloak,
     };
     let random = Random::from_number(u64::from(seed) << 8 | u64::from(boot));
     Node {

@@ -12,10 +12,11 @@ use crate::time::{Calendar, Time};
 use crate::wire::frame::ChannelId;
 
 impl Core {
-    /// Notes a certificate that a handshake showed.
+    /// Notes a certificate that is none older than those before.
     pub(super) fn note_certificate(&mut self, verified: &Verified) {
         let terms = verified.certificate().terms;
         let known = self.peers.entry(verified.name()).or_default();
+        known.static_public = Some(verified.static_public());
         known.serial = Some(terms.serial);
         known.not_after = Some(terms.not_after);
     }

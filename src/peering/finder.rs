@@ -47,8 +47,12 @@ impl Finder {
         }
     }
 
-    /// Tries to link to `peer` at one of these endpoints, unless a try is under way.
+    /// Tries to link to `peer` at one of these endpoints, unless a try is under way. The overlay's word alone
+    /// makes nobody a neighbour who may not be one.
     pub fn dial(&self, peer: Name, endpoints: Vec<String>, shortcut: bool) {
+        if !shortcut && !self.joiner.allows(&peer) {
+            return;
+        }
         let mut under_way = self
             .under_way
             .lock()
@@ -105,4 +109,44 @@ impl Finder {
 fn is_elsewhere(address: IpAddr) -> bool {
     let address = address.to_canonical();
     !(address.is_loopback() || address.is_unspecified() || address.is_multicast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Identity;
+    use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
+    use crate::time::Calendar;
+
+    #[tokio::test]
+    async fn the_overlay_makes_nobody_a_neighbour_who_may_not_link() {
+        let terms = Terms {
+            not_before: Calendar(0),
+            not_after: Calendar(1 << 40),
+            serial: 1,
+        };
+        let (identity, key) = (
+            Identity::from_seed(&[1; 32]),
+            StaticKey::from_bytes([3; 32]),
+        );
+        let me = LocalParty::new(identity, key, terms, [1; 16], OverlayId::of("test"));
+        let friend = Identity::from_seed(&[2; 32]).name();
+        let stranger = Identity::from_seed(&[3; 32]).name();
+        let joiner = Joiner::new(
+            Arc::new(me),
+            None,
+            Box::new(move |name: &Name| *name == friend),
+        );
+        let (commands, _received) = mpsc::channel(1);
+        let tasks = Tasks::new(tokio::runtime::Handle::current());
+        let finder = Finder::new(Arc::new(joiner), commands, tasks, Random::from_number(1));
+        let dials = |peer, shortcut| {
+            finder.dial(peer, vec!["127.0.0.1:9".to_owned()], shortcut);
+            finder.under_way.lock().unwrap().contains(&peer)
+        };
+        assert!(!dials(stranger, false));
+        assert!(dials(friend, false));
+        // The peer of a session of ours; the link takes no part in the overlay.
+        assert!(dials(stranger, true));
+    }
 }

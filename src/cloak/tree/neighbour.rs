@@ -224,6 +224,11 @@ impl Neighbour {
     /// Its places in a tree that help on the way to `path`: a root's seat beside its own place, and those
     /// former ones below which the path leads. A former place is no way to what is above it, nor a place that is
     /// cut off.
+    /// Nothing hangs on a leaf, and it passes nothing on.
+    pub(super) fn is_leaf(&self) -> bool {
+        self.place.as_deref().is_some_and(|place| !place.relay)
+    }
+
     pub(super) fn places_toward<'a>(
         &'a self,
         tree: u64,

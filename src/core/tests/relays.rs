@@ -4,15 +4,18 @@ use super::*;
 use crate::wire::location::Location;
 
 /// Nodes with links between any of them, in virtual time; every link takes the same time.
-struct Mesh {
-    nodes: Vec<Node>,
-    wires: Vec<Wire>,
-    now: Time,
+pub(super) struct Mesh {
+    pub(super) nodes: Vec<Node>,
+    pub(super) wires: Vec<Wire>,
+    pub(super) now: Time,
+    made: u32,
 }
 
-struct Wire {
+pub(super) struct Wire {
     ends: [usize; 2],
-    links: [LinkNumber; 2],
+    /// Bytes vanish on it.
+    pub(super) silent: bool,
+    pub(super) links: [LinkNumber; 2],
     /// Bytes on their way to each end.
     arriving: [Vec<u8>; 2],
 }
@@ -27,18 +30,20 @@ impl Drop for Mesh {
 }
 
 impl Mesh {
-    fn new(count: u8, wires: &[(usize, usize)]) -> Self {
+    pub(super) fn new(count: u8, wires: &[(usize, usize)]) -> Self {
+        Self::of((1..=count).map(|seed| node(seed, 1)).collect(), wires)
+    }
+
+    pub(super) fn of(mut nodes: Vec<Node>, wires: &[(usize, usize)]) -> Self {
         ledger::begin();
+        for node in &mut nodes {
+            node.core.publish(Vec::new(), Time::ZERO);
+        }
         let mut mesh = Self {
-            nodes: (1..=count)
-                .map(|seed| {
-                    let mut node = node(seed, 1);
-                    node.core.publish(Vec::new(), Time::ZERO);
-                    node
-                })
-                .collect(),
+            nodes,
             wires: Vec::new(),
             now: Time::ZERO,
+            made: 0,
         };
         for (a, b) in wires {
             mesh.link(*a, *b, false);
@@ -47,11 +52,11 @@ impl Mesh {
         mesh
     }
 
-    fn link(&mut self, a: usize, b: usize, shortcut: bool) {
+    pub(super) fn link(&mut self, a: usize, b: usize, shortcut: bool) {
+        self.made += 1;
         let keys = [1, 2].map(|side| {
             let mut key = [side; 32];
-            key[1] = u8::try_from(self.wires.len()).unwrap();
-            key[2] = u8::try_from(self.now.since(Time::ZERO).as_millis() % 251).unwrap();
+            key[..4].copy_from_slice(&self.made.to_be_bytes());
             key
         });
         let ends = [a, b];
@@ -74,22 +79,39 @@ impl Mesh {
         self.wires.push(Wire {
             ends,
             links,
+            silent: false,
             arriving: [Vec::new(), Vec::new()],
         });
     }
 
     /// Every link of a node breaks.
-    fn kill(&mut self, node: usize) {
-        let gone = self.wires.extract_if(.., |wire| wire.ends.contains(&node));
-        for wire in gone {
-            for side in 0..2 {
-                let core = &mut self.nodes[wire.ends[side]].core;
-                core.link_down(wire.links[side], self.now);
+    pub(super) fn kill(&mut self, node: usize) {
+        while let Some(wire) = self.wires.iter().position(|w| w.ends.contains(&node)) {
+            self.cut(wire);
+        }
+    }
+
+    /// A link breaks at both ends.
+    pub(super) fn cut(&mut self, wire: usize) {
+        let wire = self.wires.remove(wire);
+        for side in 0..2 {
+            let core = &mut self.nodes[wire.ends[side]].core;
+            core.link_down(wire.links[side], self.now);
+        }
+    }
+
+    /// Links that one end has given up break at the other.
+    fn sweep(&mut self) {
+        for wire in (0..self.wires.len()).rev() {
+            let Wire { ends, links, .. } = &self.wires[wire];
+            let mut sides = ends.iter().zip(links);
+            if sides.any(|(end, link)| self.nodes[*end].core.link_peer(*link).is_none()) {
+                self.cut(wire);
             }
         }
     }
 
-    fn run(&mut self, span: Duration) {
+    pub(super) fn run(&mut self, span: Duration) {
         let end = self.now + span;
         while self.now < end {
             for wire in &mut self.wires {
@@ -98,6 +120,7 @@ impl Mesh {
                     let core = &mut self.nodes[wire.ends[side]].core;
                     core.pull(wire.links[side], &mut out, 1 << 16, 4_000, self.now)
                         .unwrap();
+                    out.truncate(if wire.silent { 0 } else { out.len() });
                     wire.arriving[1 - side].extend(out);
                 }
             }
@@ -128,15 +151,17 @@ impl Mesh {
                 for key in woken.collect::<Vec<_>>() {
                     take(node, key, self.now);
                 }
+                rest(node, self.now);
             }
+            self.sweep();
         }
     }
 
-    fn name(&self, node: usize) -> Name {
+    pub(super) fn name(&self, node: usize) -> Name {
         self.nodes[node].core.name()
     }
 
-    fn open(&mut self, from: usize, to: usize) -> (ChannelKey, ChannelKey) {
+    pub(super) fn open(&mut self, from: usize, to: usize) -> (ChannelKey, ChannelKey) {
         let (peer, now) = (self.name(to), self.now);
         let core = &mut self.nodes[from].core;
         core.request(vec![peer], Target::Loopback(80), 4242, now);
@@ -155,7 +180,7 @@ impl Mesh {
         (assigned.expect("assigned"), incoming.expect("incoming"))
     }
 
-    fn write(&mut self, node: usize, key: ChannelKey, bytes: &[u8]) -> usize {
+    pub(super) fn write(&mut self, node: usize, key: ChannelKey, bytes: &[u8]) -> usize {
         let now = self.now;
         let core = &mut self.nodes[node].core;
         let session = core.session(key.session).unwrap();
@@ -168,7 +193,7 @@ impl Mesh {
     }
 
     /// Sends `bytes` while `trouble` happens at the given steps, and checks that they arrive as they were.
-    fn transfer(
+    pub(super) fn transfer(
         &mut self,
         (from, near): (usize, ChannelKey),
         (to, far): (usize, ChannelKey),
@@ -189,7 +214,7 @@ impl Mesh {
         assert!(got == bytes, "{} of {} bytes", got.len(), bytes.len());
     }
 
-    fn got(&self, node: usize, key: ChannelKey) -> &[u8] {
+    pub(super) fn got(&self, node: usize, key: ChannelKey) -> &[u8] {
         let application = &self.nodes[node].application.0;
         application.get(&key).map_or(&[], Vec::as_slice)
     }
@@ -203,6 +228,18 @@ impl Mesh {
         let views = self.nodes[node].core.session_views(self.now);
         views.iter().map(|view| view.handshakes).collect()
     }
+}
+
+/// Nothing is due for ever.
+fn rest(node: &mut Node, now: Time) {
+    for _ in 0..4 {
+        if node.core.poll_timeout() > now {
+            return;
+        }
+        node.core.handle_timeout(now);
+        node.act(now);
+    }
+    panic!("something is due for ever");
 }
 
 /// Takes what arrived out of order and has its gaps filled now.

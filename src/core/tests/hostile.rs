@@ -1,0 +1,213 @@
+//! What neighbours and remote nodes may not bring about, and links of both kinds to one neighbour.
+
+use super::relays::Mesh;
+use super::*;
+use crate::core::Role;
+use crate::core::links::{Message, OUTBOX_MAX};
+use crate::wire::link::Route;
+use crate::wire::location::Location;
+use crate::wire::notice::Notice;
+
+fn role(mesh: &Mesh, at: usize, of: usize) -> Option<Role> {
+    let view = mesh.nodes[at].core.overlay_view(mesh.now);
+    let of = mesh.name(of);
+    let neighbour = view.neighbours.into_iter().find(|n| n.name == of);
+    neighbour.map(|neighbour| neighbour.role)
+}
+
+fn roots(mesh: &Mesh) -> BTreeSet<Option<Name>> {
+    let nodes = mesh.nodes.iter();
+    nodes
+        .map(|node| node.core.overlay_view(mesh.now).root)
+        .collect()
+}
+
+#[test]
+fn a_made_up_answer_to_a_trace_costs_no_honest_relay_its_link() {
+    let mut mesh = Mesh::new(3, &[(0, 1), (1, 2)]);
+    let (relay, end) = (mesh.name(1), mesh.name(2));
+    let route = Route {
+        to_location: mesh.nodes[2].core.own_location(),
+        watermark: crate::cloak::forward::WATERMARK_START,
+        ..Route::neighbour(mesh.name(0).tag(), end.tag())
+    };
+    let nobody = [0; 32];
+    assert!(Name::from_bytes(nobody).is_err());
+    let notice = Notice::Traced(0, 1, nobody).encode(&route);
+    mesh.nodes[0].core.send_overlay(relay, notice);
+    // An error of the receiving end would end the run.
+    mesh.run(RTT * 4);
+    assert_eq!(mesh.wires.len(), 2);
+}
+
+#[test]
+fn a_peer_with_a_newer_certificate_than_its_record_is_reached_and_nothing_is_due_for_ever() {
+    let mut mesh = Mesh::new(3, &[(0, 1), (1, 2)]);
+    let (first, second) = (mesh.name(0), mesh.name(2));
+    mesh.nodes[2].core.me.renew(Terms {
+        not_before: Calendar(0),
+        not_after: Calendar(1 << 40),
+        serial: 2,
+    });
+    mesh.open(2, 0);
+    assert_eq!(mesh.nodes[0].core.peers[&second].serial, Some(2));
+    let now = mesh.now;
+    let session = mesh.nodes[2].core.peers[&first].sessions[0];
+    mesh.nodes[2].core.kill_session(session, now);
+    mesh.run(RTT * 4);
+    for node in &mut mesh.nodes {
+        node.events.clear();
+    }
+    mesh.open(0, 2);
+}
+
+#[test]
+fn sessions_that_end_leave_nothing_on_their_links() {
+    let mut mesh = Mesh::new(2, &[(0, 1)]);
+    for _ in 0..5 {
+        mesh.open(0, 1);
+        let (peer, now) = (mesh.name(1), mesh.now);
+        let session = mesh.nodes[0].core.peers[&peer].sessions[0];
+        mesh.nodes[0].core.kill_session(session, now);
+        mesh.run(RTT * 4);
+        for node in &mut mesh.nodes {
+            node.events.clear();
+            node.core.check_riders();
+        }
+    }
+    assert!(mesh.nodes[1].core.sessions.is_empty());
+    for link in mesh.nodes[1].core.links.values() {
+        assert!(link.riders.is_empty());
+    }
+}
+
+#[test]
+fn a_shortcut_beside_a_link_takes_its_place_in_the_overlay() {
+    let mut mesh = Mesh::new(3, &[(0, 1), (1, 2)]);
+    mesh.link(0, 1, true);
+    mesh.run(Duration::from_secs(1));
+    mesh.cut(0);
+    mesh.run(Duration::from_secs(15));
+    assert_eq!(roots(&mesh).len(), 1, "one overlay");
+    for (at, of) in [(0, 1), (1, 0)] {
+        assert!(matches!(
+            role(&mesh, at, of),
+            Some(Role::Parent | Role::Child)
+        ));
+    }
+}
+
+#[test]
+fn shortcuts_that_cross_are_a_link_for_both() {
+    let mut mesh = Mesh::new(3, &[(0, 1), (1, 2)]);
+    mesh.link(0, 2, true);
+    mesh.run(RTT * 4);
+    assert_eq!(role(&mesh, 0, 2), Some(Role::Shortcut));
+    mesh.link(2, 0, true);
+    mesh.run(Duration::from_secs(15));
+    for (at, of) in [(0, 2), (2, 0)] {
+        let role = role(&mesh, at, of);
+        assert!(role.is_some() && role != Some(Role::Shortcut));
+    }
+    assert_eq!(roots(&mesh).len(), 1);
+}
+
+#[test]
+fn what_is_for_a_node_reaches_it_by_its_shortcut_too() {
+    let mut mesh = Mesh::new(4, &[(0, 1), (1, 2), (2, 3)]);
+    mesh.link(0, 2, true);
+    mesh.run(RTT * 4);
+    let place = mesh.nodes[3].core.own_location();
+    let (peer, now) = (mesh.name(3), mesh.now);
+    let core = &mut mesh.nodes[0].core;
+    let id = core.trace(peer, &[place], 9, now).unwrap();
+    mesh.run(RTT * 8);
+    let answered = |event: &Event| matches!(event, Event::Traced(traced) if traced.id == id);
+    assert!(mesh.nodes[0].events.iter().any(answered));
+}
+
+#[test]
+fn what_others_cause_pushes_nothing_of_the_tree_out_of_a_link() {
+    let mut mesh = Mesh::new(2, &[(0, 1)]);
+    let number = mesh.wires[0].links[0];
+    let now = mesh.now;
+    let core = &mut mesh.nodes[0].core;
+    let link = core.links.get_mut(&number).unwrap();
+    let route = Route::neighbour(core.me.name().tag(), link.peer.tag());
+    link.outbox.clear();
+    link.send(Message::Overlay(vec![1, 77]));
+    link.send(Message::Ping(5));
+    for _ in 0..2 * OUTBOX_MAX {
+        link.send(Message::Signal(route.clone(), vec![1]));
+        link.send(Message::Overlay(vec![40]));
+        link.send(Message::Pong(3));
+    }
+    assert_eq!(link.outbox.len(), OUTBOX_MAX);
+    assert!(matches!(&link.outbox[0], Message::Overlay(m) if m[..] == [1, 77]));
+    assert!(matches!(&link.outbox[1], Message::Ping(5)));
+    let pongs = link.outbox.iter().filter(|m| matches!(m, Message::Pong(_)));
+    assert_eq!(pongs.count(), 1);
+    assert!(!link.gap);
+
+    // If the tree itself says too much for the link, it says all of it anew.
+    for _ in 0..2 * OUTBOX_MAX {
+        link.send(Message::Overlay(vec![1]));
+    }
+    assert_eq!(link.outbox.len(), OUTBOX_MAX);
+    assert!(link.gap);
+    let mut out = Vec::new();
+    core.pull(number, &mut out, 1 << 16, 4_000, now).unwrap();
+    let link = &core.links[&number];
+    assert!(!link.gap);
+    let anew = |m: &Message| matches!(m, Message::Overlay(m) if m.len() > 1);
+    assert!(link.outbox.iter().any(anew));
+}
+
+#[test]
+fn a_leaf_carries_nothing_for_others() {
+    let leaf = node_of(
+        2,
+        1,
+        Cloak {
+            relay: false,
+            ..Cloak::default()
+        },
+    );
+    let mut nodes: Vec<Node> = [1, 3, 4, 5].map(|seed| node(seed, 1)).into();
+    nodes.push(leaf);
+    let wires = [(0, 4), (4, 1), (0, 2), (2, 3), (3, 1)];
+    let mut mesh = Mesh::of(nodes, &wires);
+    mesh.run(Duration::from_secs(3));
+    let (near, far) = mesh.open(0, 1);
+    mesh.transfer((0, near), (1, far), |_, _| {});
+    assert_eq!(mesh.nodes[4].core.relay.stats().frames, 0);
+    // Nor for a neighbour that asks for it all the same.
+    let mut route = Route::neighbour(mesh.name(0).tag(), mesh.name(1).tag());
+    route.to_location = mesh.nodes[1].core.own_location();
+    route.watermark = crate::cloak::forward::WATERMARK_START;
+    let link = mesh.wires[0].links[0];
+    let core = &mut mesh.nodes[0].core;
+    let link = core.links.get_mut(&link).unwrap();
+    link.send(Message::Signal(route, vec![1, 2, 3]));
+    mesh.run(RTT * 4);
+    assert_eq!(mesh.nodes[4].core.relay.stats().frames, 0);
+    mesh.open(4, 1);
+}
+
+#[test]
+fn a_node_is_no_neighbour_of_itself() {
+    let mut node = node(1, 1);
+    let me = Arc::clone(&node.core.me);
+    let joined = Joined {
+        peer: me.name(),
+        static_public: me.static_key().public(),
+        boot: me.boot_id(),
+        send_key: [1; 32],
+        receive_key: [2; 32],
+        dialled: true,
+        endpoint: "test".to_owned(),
+        shortcut: false,
+    };
+    assert_eq!(node.core.link_up(joined, Time::ZERO), None);
+    assert_ne!(node.core.own_location(), Location::Neighbour);
+}

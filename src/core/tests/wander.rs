@@ -1,0 +1,307 @@
+//! Random meshes in which links come, go and fall silent and nodes restart, while channels carry bytes both ways.
+
+use super::relays::Mesh;
+use super::*;
+
+/// Bytes that each end of a channel sends.
+const BYTES: usize = 40_000;
+
+/// A channel between two nodes, and what its ends have seen.
+struct Talk {
+    ends: [usize; 2],
+    keys: [Option<ChannelKey>; 2],
+    /// Bytes that each end has written.
+    written: [usize; 2],
+    finished: [bool; 2],
+    reset: bool,
+    /// One of its ends has forgotten everything.
+    restarted: bool,
+    asked: bool,
+}
+
+struct Wander {
+    mesh: Mesh,
+    random: Random,
+    boots: Vec<u8>,
+    talks: Vec<Talk>,
+    seen: Vec<usize>,
+}
+
+impl Wander {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::from_number(seed);
+        let count = 6 + random.below(3);
+        let pick = |random: &mut Random, below: u64| usize::try_from(random.below(below)).unwrap();
+        let mut wires = Vec::new();
+        for node in 1..count {
+            wires.push((pick(&mut random, node), usize::try_from(node).unwrap()));
+        }
+        let mesh = Mesh::new(u8::try_from(count).unwrap(), &wires);
+        let count = mesh.nodes.len();
+        let mut wander = Self {
+            mesh,
+            random,
+            boots: vec![1; count],
+            talks: Vec::new(),
+            seen: vec![0; count],
+        };
+        for _ in 0..3 {
+            wander.more_links();
+            let ends = wander.two();
+            wander.talks.push(Talk {
+                ends,
+                keys: [None; 2],
+                written: [0; 2],
+                finished: [false; 2],
+                reset: false,
+                restarted: false,
+                asked: false,
+            });
+        }
+        wander
+    }
+
+    fn pick(&mut self, below: usize) -> usize {
+        let below = u64::try_from(below).unwrap();
+        usize::try_from(self.random.below(below)).unwrap()
+    }
+
+    fn two(&mut self) -> [usize; 2] {
+        let count = self.mesh.nodes.len();
+        let first = self.pick(count);
+        [first, (first + 1 + self.pick(count - 1)) % count]
+    }
+
+    fn more_links(&mut self) {
+        let [a, b] = self.two();
+        let shortcut = self.pick(3) == 0;
+        self.mesh.link(a, b, shortcut);
+    }
+
+    /// One thing happens to the mesh.
+    fn trouble(&mut self) {
+        let wires = self.mesh.wires.len();
+        match self.pick(12) {
+            0..3 if wires > 0 => {
+                let wire = self.pick(wires);
+                self.mesh.cut(wire);
+            }
+            3..5 if wires > 0 => {
+                let wire = self.pick(wires);
+                self.mesh.wires[wire].silent = true;
+            }
+            5 => {
+                let node = self.pick(self.boots.len());
+                self.mesh.kill(node);
+            }
+            6 if self.pick(6) == 0 => {
+                let node = self.pick(self.boots.len());
+                self.restart(node);
+            }
+            _ => self.more_links(),
+        }
+    }
+
+    fn restart(&mut self, at: usize) {
+        self.observe();
+        self.mesh.kill(at);
+        self.boots[at] += 1;
+        let seed = u8::try_from(at + 1).unwrap();
+        self.mesh.nodes[at] = node(seed, self.boots[at]);
+        let now = self.mesh.now;
+        self.mesh.nodes[at].core.publish(Vec::new(), now);
+        self.seen[at] = 0;
+        for talk in &mut self.talks {
+            talk.restarted |= talk.ends.contains(&at);
+        }
+    }
+
+    /// Lets both ends of every talk say more.
+    fn talk(&mut self) {
+        for number in 0..self.talks.len() {
+            let (ends, now) = (self.talks[number].ends, self.mesh.now);
+            let over = self.talks[number].restarted || self.talks[number].reset;
+            if !self.talks[number].asked && !over {
+                let peer = self.mesh.name(ends[1]);
+                let port = 1_000 + u16::try_from(number).unwrap();
+                let core = &mut self.mesh.nodes[ends[0]].core;
+                core.request(vec![peer], Target::Loopback(port), port, now);
+                self.talks[number].asked = true;
+            }
+            for (side, end) in ends.into_iter().enumerate() {
+                let Some(key) = self.talks[number].keys[side] else {
+                    continue;
+                };
+                let talk = &mut self.talks[number];
+                if talk.finished[side] || !self.mesh.nodes[end].core.has_channel(key) {
+                    continue;
+                }
+                let bytes = pattern(BYTES);
+                let more = 1 + self.random.below(9_000);
+                let until = (talk.written[side] + usize::try_from(more).unwrap()).min(BYTES);
+                let written = self.mesh.write(end, key, &bytes[talk.written[side]..until]);
+                talk.written[side] += written;
+                if talk.written[side] == BYTES {
+                    talk.finished[side] = true;
+                    let core = &mut self.mesh.nodes[end].core;
+                    core.session(key.session).unwrap().finish(key.channel);
+                    core.flush(now);
+                }
+            }
+        }
+    }
+
+    /// Reads the nodes' events and checks all that must hold at any time.
+    fn observe(&mut self) {
+        for at in 0..self.seen.len() {
+            let events = &self.mesh.nodes[at].events;
+            let new: Vec<Event> = events.iter().skip(self.seen[at]).cloned().collect();
+            self.seen[at] += new.len();
+            for event in new {
+                self.event(at, &event);
+            }
+            self.mesh.nodes[at].core.check_riders();
+        }
+        for talk in &self.talks {
+            for (side, end) in talk.ends.into_iter().enumerate() {
+                let Some(key) = talk.keys[side] else { continue };
+                if talk.restarted {
+                    continue;
+                }
+                let got = self.mesh.got(end, key);
+                assert!(pattern(BYTES).starts_with(got), "wrong bytes");
+                assert!(got.len() <= talk.written[1 - side]);
+                let core = &mut self.mesh.nodes[end].core;
+                let ended = core.has_channel(key) && {
+                    let session = core.session(key.session).unwrap();
+                    session.is_read_out(key.channel)
+                };
+                let whole = talk.finished[1 - side] && self.mesh.got(end, key).len() == BYTES;
+                assert!(whole || !ended, "an end that was none");
+            }
+        }
+    }
+
+    fn event(&mut self, at: usize, event: &Event) {
+        let count = self.talks.len();
+        match event {
+            Event::Assigned(_, key) => {
+                let number = usize::from(key.channel.port() - 1_000);
+                assert_eq!(self.talks[number].ends[0], at);
+                self.talks[number].keys[0] = Some(*key);
+            }
+            Event::Unassigned(..) => {
+                let waits = |talk: &Talk| talk.ends[0] == at && talk.keys[0].is_none();
+                for talk in self.talks.iter_mut().filter(|talk| waits(talk)) {
+                    talk.asked = false;
+                }
+            }
+            Event::Incoming(key, _, Target::Loopback(port)) => {
+                let number = usize::from(port - 1_000);
+                assert!(number < count && self.talks[number].ends[1] == at);
+                if !self.talks[number].restarted {
+                    assert_eq!(self.talks[number].keys[1], None, "opened twice");
+                }
+                self.talks[number].keys[1] = Some(*key);
+            }
+            Event::Reset(key, _) | Event::OpenFailed(key, _) => {
+                for talk in self.of(at, *key) {
+                    assert!(talk.restarted, "reset without a reason");
+                    talk.reset = true;
+                }
+            }
+            Event::Closed(key) => {
+                let key = *key;
+                let got = self.mesh.got(at, key).len();
+                for talk in self.of(at, key) {
+                    assert!(talk.restarted || talk.finished == [true; 2], "closed early");
+                    assert_eq!(got, BYTES, "cut short");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn of(&mut self, at: usize, key: ChannelKey) -> impl Iterator<Item = &mut Talk> {
+        self.talks.iter_mut().filter(move |talk| {
+            let mut ends = talk.ends.into_iter().zip(talk.keys);
+            ends.any(|end| end == (at, Some(key)))
+        })
+    }
+
+    fn is_over(&self) -> bool {
+        self.talks.iter().all(|talk| {
+            let mut ends = talk.ends.into_iter().zip(talk.keys);
+            talk.restarted
+                || (talk.keys.iter().all(Option::is_some)
+                    && ends.all(|(end, key)| self.mesh.got(end, key.unwrap()).len() == BYTES))
+        })
+    }
+
+    fn run(&mut self) {
+        for _ in 0..24 {
+            self.trouble();
+            for _ in 0..1 + self.pick(4) {
+                self.talk();
+                let millis = 10 << self.pick(6);
+                self.mesh.run(Duration::from_millis(millis));
+                self.observe();
+            }
+        }
+        // Calm: what is silent breaks, and everybody is linked.
+        while let Some(wire) = self.mesh.wires.iter().position(|wire| wire.silent) {
+            self.mesh.cut(wire);
+        }
+        for node in 1..self.boots.len() {
+            let other = self.pick(node);
+            self.mesh.link(node, other, false);
+        }
+        for _ in 0..600 {
+            if self.is_over() {
+                break;
+            }
+            self.talk();
+            self.mesh.run(Duration::from_millis(100));
+            self.observe();
+        }
+        let got = |talk: &Talk| {
+            let ends = talk.ends.into_iter().zip(talk.keys);
+            let lens = ends.map(|(end, key)| key.map(|key| self.mesh.got(end, key).len()));
+            (talk.ends, lens.collect::<Vec<_>>())
+        };
+        let talks: Vec<_> = self.talks.iter().map(got).collect();
+        assert!(self.is_over(), "{talks:?}");
+        self.mesh.run(Duration::from_secs(2));
+        self.observe();
+    }
+}
+
+impl Core {
+    /// Links and sessions agree on who rides where.
+    pub(super) fn check_riders(&self) {
+        for (number, link) in &self.links {
+            for rider in &link.riders {
+                let entry = self.sessions.get(rider).expect("a rider that is gone");
+                let carrier = entry.carrier.as_ref().map(|carrier| carrier.link);
+                assert_eq!(carrier, Some(*number), "rides on another link");
+            }
+        }
+        for (number, entry) in &self.sessions {
+            if let Some(carrier) = &entry.carrier {
+                let link = self.links.get(&carrier.link).expect("a link that is gone");
+                let rides = link.riders.iter().filter(|rider| *rider == number);
+                assert_eq!(rides.count(), 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_to_links_every_byte_arrives_once_and_no_end_is_made_up() {
+    let first: u64 = std::env::var("WANDER_SEED").map_or(1, |seed| seed.parse().unwrap());
+    let count: u64 = std::env::var("WANDER_COUNT").map_or(4, |count| count.parse().unwrap());
+    for seed in first..first + count {
+        let outcome = std::panic::catch_unwind(|| Wander::new(seed).run());
+        assert!(outcome.is_ok(), "seed {seed}");
+    }
+}
