@@ -79,12 +79,8 @@ fn any_single_failure_heals_in_time() {
 #[test]
 fn a_hostile_node_harms_no_more_than_what_hangs_below_it() {
     let plan = plan(100, Graph::Random, 8, 1);
-    for malice in Malice::ALL
-        .into_iter()
-        .skip(std::env::var("SKIP").map_or(0, |v| v.parse().unwrap()))
-    {
+    for malice in Malice::ALL {
         let harm = attack(&plan, malice);
-        println!("{malice:?} {harm:?}");
         assert!(harm.below > 5, "{malice:?}: {harm:?}");
         assert_eq!(harm.innocent, 0, "{malice:?}: {harm:?}");
         // A packet whose both tries lead over a node that drops it is lost, until the sender's session
