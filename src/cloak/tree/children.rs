@@ -203,7 +203,8 @@ impl Children {
         (next.unwrap_or(Time::NEVER), self.live().count() != before)
     }
 
-    /// A child's weight as it counts for keys: one child cannot take all by a large number.
+    /// A child's weight as it counts for keys: no more than all others tell, so one child cannot take
+    /// nearly all by a large number, and a chain still shares its keys.
     fn counted(&self, child: &Child) -> u64 {
         if !child.relay {
             return 0;
@@ -213,9 +214,7 @@ impl Children {
         let others = all
             .fold(0, u64::saturating_add)
             .saturating_sub(child.weight);
-        child
-            .weight
-            .min(others.saturating_mul(8).saturating_add(64))
+        child.weight.min(others.saturating_add(16))
     }
 
     /// How the keys of the seat, or of the own place, should be shared: each live child and its weight.

@@ -10,7 +10,7 @@ use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::sim::overlay::Plan;
 use crate::sim::overlay::figures::{Tries, count, float};
-use crate::sim::overlay::graph::pairs;
+use crate::sim::overlay::graph::{pairs, pick};
 use crate::sim::overlay::world::{Event, World};
 use crate::wire::location::Location;
 use crate::wire::tree::{Announce, Charter, Grant, Message, Pulse, Signature, WEIGHT_MAX};
@@ -31,7 +31,7 @@ pub enum Malice {
     Nonsense,
     /// Claims to hang as near to the root as those above it.
     Near,
-    /// Claims that half of the world hangs on it, to be given its keys.
+    /// Claims that half of the world hangs on it, to be given its keys, and answers for none.
     Weight,
     /// Claims the place of another node.
     Claim,
@@ -104,7 +104,11 @@ impl Mind {
         }
         match self.malice {
             Malice::Mute => Vec::new(),
-            Malice::Swallow if bytes.first().is_some_and(|kind| *kind >= DIRECTORY) => Vec::new(),
+            Malice::Swallow | Malice::Weight
+                if bytes.first().is_some_and(|kind| *kind >= DIRECTORY) =>
+            {
+                Vec::new()
+            }
             Malice::OneSlot => vec![self.same_slot(&bytes).unwrap_or(bytes)],
             _ => vec![bytes],
         }
@@ -277,8 +281,11 @@ pub struct Harm {
     pub below_late: Tries,
     /// Look-ups of each other, by nodes that did not hang below it, at the end.
     pub lookups: Tries,
-    /// Share of all keys that it and what hangs below it hold at the end.
+    /// Share of all keys that are not held by nodes outside at the end.
     pub keys: f64,
+    /// Packets from nodes that came when it was hostile already, and knew it and one other, to nodes outside; at
+    /// the end.
+    pub newcomers_late: Tries,
     /// Links that honest nodes closed on it.
     pub closed: u64,
     /// Links that honest nodes closed on each other: never right.
@@ -293,6 +300,8 @@ pub struct Harm {
 const ATTACK: Duration = Duration::from_secs(40);
 /// Pause between look-ups at the end.
 const ASK_EVERY: Duration = Duration::from_millis(10);
+/// Nodes that come and know nobody but the hostile one and one other at first.
+const NEWCOMERS: usize = 6;
 /// Pairs that are tried each second.
 const PAIRS: usize = 200;
 
@@ -325,7 +334,7 @@ pub fn attack(plan: &Plan, malice: Malice) -> Harm {
         .collect();
     let honest: Vec<usize> = world.live.iter().copied().filter(honest).collect();
     let before = world.largest_state(&honest);
-    world.turn(attacker, malice);
+    world.turn(attacker, malice, &outside);
     let end = world.now + ATTACK;
     let sample = pairs(&outside, PAIRS, &mut world.random);
     let mut harm = Harm {
@@ -334,6 +343,7 @@ pub fn attack(plan: &Plan, malice: Malice) -> Harm {
         outside_late: Tries::default(),
         below_late: Tries::default(),
         lookups: Tries::default(),
+        newcomers_late: Tries::default(),
         keys: 0.0,
         closed: 0,
         innocent: 0,
@@ -351,7 +361,9 @@ pub fn attack(plan: &Plan, malice: Malice) -> Harm {
     }
     world.run(world.now + DIRECTORY_LOOKUP);
     harm.lookups = world.take_lookups();
-    harm.keys = world.keys_of(&below) + world.keys_of(&BTreeSet::from([attacker]));
+    let others = world.live.iter().copied();
+    let others = others.filter(|number| *number != attacker && !below.contains(number));
+    harm.keys = 1.0 - world.keys_of(&others.collect());
     harm.outside_late = world.reached(&outside_pairs);
     let mixed = pairs(&honest, 10 * PAIRS, &mut world.random);
     let mixed: Vec<_> = mixed
@@ -359,6 +371,10 @@ pub fn attack(plan: &Plan, malice: Malice) -> Harm {
         .filter(|(a, b)| below.contains(a) || below.contains(b))
         .collect();
     harm.below_late = world.reached(&mixed);
+    for newcomer in plan.nodes..world.nodes.len() {
+        let ways: Vec<_> = outside.iter().map(|other| (newcomer, *other)).collect();
+        harm.newcomers_late.join(world.reached(&ways));
+    }
     (harm.closed, harm.innocent) = (world.closed, world.misbehaviour);
     harm.moved = outside
         .iter()
@@ -379,11 +395,23 @@ fn is_below(place: &Option<Location>, places: &[Option<Location>], number: usize
 }
 
 impl World {
-    fn turn(&mut self, number: usize, malice: Malice) {
-        let random = self.random.fork();
+    fn turn(&mut self, number: usize, malice: Malice, others: &[usize]) {
+        let (random, now) = (self.random.fork(), self.now);
+        let peer = self.linked(number).next();
+        let peer = peer.and_then(|peer| self.name(peer));
         if let Some(node) = self.nodes.get_mut(number) {
             node.mind = Some(Mind::new(malice, Arc::clone(&node.me), random));
-            self.queue.push(self.now, Event::Bout(number));
+            // As if a link had come back: so it has something to twist.
+            if let (Some(overlay), Some(peer)) = (&mut node.overlay, peer) {
+                overlay.neighbour_up(peer, now);
+            }
+        }
+        self.drain(number);
+        self.queue.push(now, Event::Bout(number));
+        for _ in 0..NEWCOMERS {
+            let honest = pick(others, &mut self.random);
+            let known: Vec<usize> = honest.into_iter().chain([number]).collect();
+            self.join_at(&known);
         }
     }
 

@@ -119,6 +119,11 @@ impl World {
     /// Lets a new node dial as many nodes as the plan says.
     pub(super) fn join(&mut self, graph: Graph) -> usize {
         let chosen = graph.choose(&self.live, &self.ends, self.plan.links, &mut self.random);
+        self.join_at(&chosen)
+    }
+
+    /// Lets a new node dial these.
+    pub(super) fn join_at(&mut self, chosen: &[usize]) -> usize {
         let node = Node::new(
             &self.plan,
             Arc::<Memory>::clone(&self.verifier),
@@ -127,7 +132,7 @@ impl World {
         );
         let number = self.add(node);
         for peer in chosen {
-            self.connect(number, peer);
+            self.connect(number, *peer);
         }
         self.queue
             .push(self.now + PLACE_PATIENCE, Event::Dial(number));
