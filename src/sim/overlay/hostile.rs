@@ -311,19 +311,7 @@ pub fn attack(plan: &Plan, malice: Malice) -> Harm {
     let mut world = World::new(plan);
     world.grow();
     let places: Vec<Option<Location>> = world.nodes.iter().map(|node| node.place()).collect();
-    let below = |number: usize| {
-        let all = places.iter().enumerate();
-        let below =
-            all.filter(|(other, place)| *other != number && is_below(place, &places, number));
-        below.map(|(other, _)| other).collect::<BTreeSet<_>>()
-    };
-    let sizes = world
-        .live
-        .iter()
-        .map(|number| (below(*number).len(), *number));
-    let fair = sizes.filter(|(size, _)| size * 4 <= plan.nodes);
-    let (_, attacker) = fair.max().unwrap_or_default();
-    let below = below(attacker);
+    let (attacker, below) = of_middling_size(&world, &places);
     let honest = |number: &usize| *number != attacker;
     let outside: Vec<usize> = world
         .live
@@ -382,6 +370,23 @@ pub fn attack(plan: &Plan, malice: Malice) -> Harm {
         .count();
     harm.state.1 = world.largest_state(&honest);
     harm
+}
+
+/// Of the nodes with at most a quarter of all others below themselves the one with most, and who hangs below it.
+fn of_middling_size(world: &World, places: &[Option<Location>]) -> (usize, BTreeSet<usize>) {
+    let below = |number: usize| {
+        let all = places.iter().enumerate();
+        let below =
+            all.filter(|(other, place)| *other != number && is_below(place, places, number));
+        below.map(|(other, _)| other).collect::<BTreeSet<_>>()
+    };
+    let sizes = world
+        .live
+        .iter()
+        .map(|number| (below(*number).len(), *number));
+    let fair = sizes.filter(|(size, _)| size * 4 <= places.len());
+    let (_, attacker) = fair.max().unwrap_or_default();
+    (attacker, below(attacker))
 }
 
 /// Whether a place hangs below that of node `number`.
