@@ -269,7 +269,7 @@ fn encoded(message: &Message) -> Vec<u8> {
 }
 
 /// What a hostile node did to the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Harm {
     /// Honest nodes that hung below it at first.
     pub below: usize,
@@ -305,66 +305,88 @@ const NEWCOMERS: usize = 6;
 /// Pairs that are tried each second.
 const PAIRS: usize = 200;
 
-/// Who is who in an attack.
-struct Sides {
-    attacker: usize,
-    /// Honest nodes that hang below it at first.
-    below: BTreeSet<usize>,
-    /// All other honest nodes.
-    outside: Vec<usize>,
-    /// Where everybody hangs at first.
-    places: Vec<Option<Location>>,
-}
-
-impl Sides {
-    /// Of the nodes with at most a quarter of all others below themselves, the one with most is the attacker.
-    fn of(world: &World) -> Self {
-        let places: Vec<_> = world.nodes.iter().map(|node| node.place()).collect();
-        let below = |number: usize| {
-            let others = places.iter().enumerate();
-            let others = others.filter(|(other, _)| *other != number);
-            let below = others.filter(|(_, place)| is_below(place, &places, number));
-            below.map(|(other, _)| other).collect::<BTreeSet<_>>()
-        };
-        let all = world.live.iter().copied();
-        let sizes = all.clone().map(|number| (below(number).len(), number));
-        let fair = sizes.filter(|(size, _)| size * 4 <= world.live.len());
-        let (_, attacker) = fair.max().unwrap_or_default();
-        let below = below(attacker);
-        let outside = all.filter(|number| *number != attacker && !below.contains(number));
-        Self {
-            attacker,
-            outside: outside.collect(),
-            below,
-            places,
-        }
-    }
-
-    fn honest(&self) -> Vec<usize> {
-        self.outside.iter().chain(&self.below).copied().collect()
-    }
-}
-
 /// Lets a node turn hostile in an overlay that stands still: of those with at most a quarter of all others below
 /// themselves the one with most.
 pub fn attack(plan: &Plan, malice: Malice) -> Harm {
     let mut world = World::new(plan);
     world.grow();
-    let sides = Sides::of(&world);
-    let mut harm = Harm {
-        below: sides.below.len(),
-        state: (world.largest_state(&sides.honest()), 0),
-        ..Harm::default()
-    };
-    world.turn(sides.attacker, malice, &sides.outside);
+    let places: Vec<Option<Location>> = world.nodes.iter().map(|node| node.place()).collect();
+    let (attacker, below) = of_middling_size(&world, &places);
+    let honest = |number: &usize| *number != attacker;
+    let outside: Vec<usize> = world
+        .live
+        .iter()
+        .copied()
+        .filter(honest)
+        .filter(|n| !below.contains(n))
+        .collect();
+    let honest: Vec<usize> = world.live.iter().copied().filter(honest).collect();
+    let before = world.largest_state(&honest);
+    world.turn(attacker, malice, &outside);
     let end = world.now + ATTACK;
-    let sample = pairs(&sides.outside, PAIRS, &mut world.random);
+    let sample = pairs(&outside, PAIRS, &mut world.random);
+    let mut harm = Harm {
+        below: below.len(),
+        outside: Tries::default(),
+        outside_late: Tries::default(),
+        below_late: Tries::default(),
+        lookups: Tries::default(),
+        newcomers_late: Tries::default(),
+        keys: 0.0,
+        closed: 0,
+        innocent: 0,
+        moved: 0,
+        state: (before, 0),
+    };
     while world.now < end {
         world.run(world.now + Duration::from_secs(1));
         harm.outside.join(world.reached(&sample));
     }
-    world.look(&sides, &mut harm);
+    let outside_pairs = pairs(&outside, 10 * PAIRS, &mut world.random);
+    for (from, to) in pairs(&outside, PAIRS, &mut world.random) {
+        world.ask(from, to);
+        world.run(world.now + ASK_EVERY);
+    }
+    world.run(world.now + DIRECTORY_LOOKUP);
+    harm.lookups = world.take_lookups();
+    let others = world.live.iter().copied();
+    let others = others.filter(|number| *number != attacker && !below.contains(number));
+    harm.keys = 1.0 - world.keys_of(&others.collect());
+    harm.outside_late = world.reached(&outside_pairs);
+    let mixed = pairs(&honest, 10 * PAIRS, &mut world.random);
+    let mixed: Vec<_> = mixed
+        .into_iter()
+        .filter(|(a, b)| below.contains(a) || below.contains(b))
+        .collect();
+    harm.below_late = world.reached(&mixed);
+    for newcomer in plan.nodes..world.nodes.len() {
+        let ways: Vec<_> = outside.iter().map(|other| (newcomer, *other)).collect();
+        harm.newcomers_late.join(world.reached(&ways));
+    }
+    (harm.closed, harm.innocent) = (world.closed, world.misbehaviour);
+    harm.moved = outside
+        .iter()
+        .filter(|n| places.get(**n) != world.nodes.get(**n).map(|node| node.place()).as_ref())
+        .count();
+    harm.state.1 = world.largest_state(&honest);
     harm
+}
+
+/// Of the nodes with at most a quarter of all others below themselves the one with most, and who hangs below it.
+fn of_middling_size(world: &World, places: &[Option<Location>]) -> (usize, BTreeSet<usize>) {
+    let below = |number: usize| {
+        let all = places.iter().enumerate();
+        let below =
+            all.filter(|(other, place)| *other != number && is_below(place, places, number));
+        below.map(|(other, _)| other).collect::<BTreeSet<_>>()
+    };
+    let sizes = world
+        .live
+        .iter()
+        .map(|number| (below(*number).len(), *number));
+    let fair = sizes.filter(|(size, _)| size * 4 <= places.len());
+    let (_, attacker) = fair.max().unwrap_or_default();
+    (attacker, below(attacker))
 }
 
 /// Whether a place hangs below that of node `number`.
@@ -378,38 +400,6 @@ fn is_below(place: &Option<Location>, places: &[Option<Location>], number: usize
 }
 
 impl World {
-    /// Looks at what an attack has done.
-    fn look(&mut self, sides: &Sides, harm: &mut Harm) {
-        for (from, to) in pairs(&sides.outside, PAIRS, &mut self.random) {
-            self.ask(from, to);
-            self.run(self.now + ASK_EVERY);
-        }
-        self.run(self.now + DIRECTORY_LOOKUP);
-        harm.lookups = self.take_lookups();
-        let others = self.live.iter().copied();
-        let others = others.filter(|n| *n != sides.attacker && !sides.below.contains(n));
-        harm.keys = 1.0 - self.keys_of(&others.collect());
-        let ways = pairs(&sides.outside, 10 * PAIRS, &mut self.random);
-        harm.outside_late = self.reached(&ways);
-        let mut ways = pairs(&sides.honest(), 10 * PAIRS, &mut self.random);
-        ways.retain(|(a, b)| sides.below.contains(a) || sides.below.contains(b));
-        harm.below_late = self.reached(&ways);
-        for newcomer in sides.places.len()..self.nodes.len() {
-            let ways: Vec<_> = sides
-                .outside
-                .iter()
-                .map(|other| (newcomer, *other))
-                .collect();
-            harm.newcomers_late.join(self.reached(&ways));
-        }
-        (harm.closed, harm.innocent) = (self.closed, self.misbehaviour);
-        let place = |number: usize| self.nodes.get(number).map(|node| node.place());
-        let moved = sides.outside.iter().copied();
-        let moved = moved.filter(|n| sides.places.get(*n).cloned() != place(*n));
-        harm.moved = moved.count();
-        harm.state.1 = self.largest_state(&sides.honest());
-    }
-
     fn turn(&mut self, number: usize, malice: Malice, others: &[usize]) {
         let (random, now) = (self.random.fork(), self.now);
         let peer = self.linked(number).next();
