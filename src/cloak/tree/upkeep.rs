@@ -348,6 +348,11 @@ impl Tree {
         if pulse.seq > place.seq {
             let own = rank::same(&place.charter, &self.own.charter) && pulse == self.own.pulse;
             if !own && !self.proofs.pulse(&place.charter.root, tree, term, &pulse) {
+                if lost {
+                    // Another root's, of the same term in a part that was cut off, whose announcement was lost.
+                    self.query(from, now);
+                    return Ok(());
+                }
                 return Err(Misbehaviour::Forged);
             }
             place.seq = pulse.seq;

@@ -298,9 +298,15 @@ impl Core {
 
 #[test]
 fn whatever_happens_to_links_every_byte_arrives_once_and_no_end_is_made_up() {
-    let first: u64 = std::env::var("WANDER_SEED").map_or(1, |seed| seed.parse().unwrap());
+    let first: Option<u64> = std::env::var("WANDER_SEED")
+        .ok()
+        .map(|seed| seed.parse().unwrap());
     let count: u64 = std::env::var("WANDER_COUNT").map_or(4, |count| count.parse().unwrap());
-    for seed in first..first + count {
+    // Once, an honest pulse of another root of the same term counted as forged.
+    let failed_once = [170];
+    let known = failed_once.into_iter().filter(|_| first.is_none());
+    let first = first.unwrap_or(1);
+    for seed in (first..first + count).chain(known) {
         let outcome = std::panic::catch_unwind(|| Wander::new(seed).run());
         assert!(outcome.is_ok(), "seed {seed}");
     }
