@@ -129,7 +129,8 @@ impl Core {
         }
         let event = match (before, after, lost) {
             (_, Some(_), Some(_)) => Some(LinkEvent::Changed),
-            (Some(_), None, Some(cause)) => Some(LinkEvent::Lost(cause)),
+            // Nothing would be sent, so no silence would ever be noticed.
+            (_, None, cause) => Some(LinkEvent::Lost(cause.unwrap_or(Reason::AddressChange))),
             (None, Some(_), None)
                 if entry.session.is_suspended() || entry.session.is_suspected() =>
             {
