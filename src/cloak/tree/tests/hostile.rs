@@ -127,16 +127,25 @@ fn a_pulse_that_the_root_did_not_give_is_refused() {
         tell(&mut world, 5, &Message::Announce(below.clone())),
         Ok(())
     );
-    let pulse = Message::Pulse {
+    let charter = Arc::clone(&world.tree(5).own.charter);
+    let seq = below.pulse.seq;
+    let pulse = |digest| Message::Pulse {
         tree: below.tree,
         term: below.term,
         pulse: Pulse {
-            seq: below.pulse.seq + 100,
+            seq: seq + 100,
             signature: below.pulse.signature,
         },
-        digest: 0,
+        digest,
     };
-    assert_eq!(tell(&mut world, 5, &pulse), Err(Misbehaviour::Forged));
+    // With another digest it may be of another root of the same term: it is asked for, not believed.
+    assert_eq!(tell(&mut world, 5, &pulse(0)), Ok(()));
+    assert_eq!(world.tree(5).own.pulse.seq, seq);
+    let right = crate::cloak::tree::proof::digest(&charter, &below.chain);
+    assert_eq!(
+        tell(&mut world, 5, &pulse(right)),
+        Err(Misbehaviour::Forged)
+    );
     // An old one changes nothing.
     below.pulse.seq = 1;
     let old = Message::Announce(below);
