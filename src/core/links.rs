@@ -312,19 +312,16 @@ impl Core {
                 Head::Pong(id) => link.life.pong(id, now),
                 Head::Goodbye => return Err(LinkEnd::Goodbye),
                 Head::Overlay(message) => {
-                    let message = message.to_vec();
-                    self.overlay_message(number, &message, now)?;
+                    self.overlay_message(number, message, now)?;
                 }
-                Head::Signal { route, message } => {
-                    let message = message.to_vec();
-                    match self.onward(number, route, now) {
-                        Onward::Here(route) => self.signal(number, &route, &message, now),
-                        Onward::By(link, route) => {
-                            self.relay(number, link, route, Content::Signal(message), now);
-                        }
-                        Onward::Nowhere => {}
+                Head::Signal { route, message } => match self.onward(number, route, now) {
+                    Onward::Here(route) => self.signal(number, &route, message, now),
+                    Onward::By(link, route) => {
+                        let message = message.to_vec();
+                        self.relay(number, link, route, Content::Signal(message), now);
                     }
-                }
+                    Onward::Nowhere => {}
+                },
                 Head::Packet { route, header } => match self.onward(number, route, now) {
                     Onward::Here(route) => {
                         let packet = Arrived {
@@ -475,10 +472,7 @@ impl Core {
     /// its sender claims to be.
     pub(super) fn answer_signal(&mut self, number: LinkNumber, route: &Route, message: &[u8]) {
         let way = match route.from_location {
-            Location::Neighbour => Some(Carrier {
-                link: number,
-                route: Route::neighbour(self.name().tag(), route.from),
-            }),
+            Location::Neighbour => Some(self.direct(route.from, number)),
             Location::Tree { .. } => self.way_to(route.from, &route.from_location),
         };
         self.send_signal(Vec::from_iter(way), message);

@@ -28,14 +28,17 @@ impl Core {
         self.overlay.location().unwrap_or(Location::Neighbour)
     }
 
+    /// By a link to the peer itself.
+    pub(super) fn direct(&self, to: Tag, link: LinkNumber) -> Carrier {
+        let route = Route::neighbour(self.name().tag(), to);
+        Carrier { link, route }
+    }
+
     /// The link towards `to` at `place`, and the header with which a frame leaves by it.
     pub(super) fn way_to(&self, to: Tag, place: &Location) -> Option<Carrier> {
-        let own = self.name().tag();
-        if let Some(link) = self.neighbours.preferred(to) {
-            let route = Route::neighbour(own, to);
-            return Some(Carrier { link, route });
-        }
-        self.routed(to, place, None)
+        let direct = self.neighbours.preferred(to);
+        let direct = direct.map(|link| self.direct(to, link));
+        direct.or_else(|| self.routed(to, place, None))
     }
 
     /// The same through relays, not by the neighbour `avoid` if another one is closer too.
@@ -70,8 +73,8 @@ impl Core {
     /// The way to a peer with which there is no session: by a link, or by its record in the directory.
     pub(super) fn way_by_record(&self, peer: Name) -> Option<Carrier> {
         let known = self.peers.get(&peer)?;
-        if self.neighbours.preferred(peer.tag()).is_some() {
-            return self.way_to(peer.tag(), &Location::Neighbour);
+        if let Some(link) = self.neighbours.preferred(peer.tag()) {
+            return Some(self.direct(peer.tag(), link));
         }
         let mut places = known.places.iter();
         places.find_map(|place| self.routed(peer.tag(), place, known.avoided()))
@@ -86,10 +89,7 @@ impl Core {
             let link = self.links.get(link);
             link.is_some_and(|link| link.life.is_doubted())
         };
-        let by = |link| Carrier {
-            link,
-            route: Route::neighbour(self.name().tag(), peer.tag()),
-        };
+        let by = |link| self.direct(peer.tag(), link);
         if let Some(link) = direct.filter(|link| !doubted(link)) {
             return Some(by(link));
         }
@@ -174,12 +174,8 @@ impl Core {
     /// Every way by which a Re-Hello may find the peer: all its links, and through relays to each of these
     /// places and those of its record.
     pub(super) fn all_ways(&self, peer: Name, places: &[&Location]) -> Vec<Carrier> {
-        let own = self.name().tag();
-        let direct = self.neighbours.all(peer.tag()).iter().map(|link| Carrier {
-            link: *link,
-            route: Route::neighbour(own, peer.tag()),
-        });
-        let mut ways: Vec<Carrier> = direct.collect();
+        let links = self.neighbours.all(peer.tag()).iter();
+        let mut ways: Vec<Carrier> = links.map(|link| self.direct(peer.tag(), *link)).collect();
         let known = self.peers.get(&peer);
         let avoid = known.and_then(Peer::avoided);
         let recorded = known.into_iter().flat_map(|known| &known.places);

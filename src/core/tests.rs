@@ -136,6 +136,17 @@ impl Node {
             self.events.push_back(event);
         }
     }
+
+    /// Writes as much of `bytes` as the channel takes now.
+    fn write(&mut self, key: ChannelKey, bytes: &[u8], now: Time) -> usize {
+        let session = self.core.session(key.session).unwrap();
+        let room = session.space(key.channel, now);
+        let count = room.len().min(bytes.len());
+        room[..count].copy_from_slice(&bytes[..count]);
+        session.written(key.channel, count);
+        self.core.flush(now);
+        count
+    }
 }
 
 impl World {
@@ -242,15 +253,7 @@ impl World {
 
     /// Writes as much of `bytes` as the channel takes now.
     fn write(&mut self, side: usize, key: ChannelKey, bytes: &[u8]) -> usize {
-        let now = self.now;
-        let core = &mut self.nodes[side].core;
-        let session = core.session(key.session).unwrap();
-        let room = session.space(key.channel, now);
-        let count = room.len().min(bytes.len());
-        room[..count].copy_from_slice(&bytes[..count]);
-        session.written(key.channel, count);
-        core.flush(now);
-        count
+        self.nodes[side].write(key, bytes, self.now)
     }
 
     fn finish(&mut self, side: usize, key: ChannelKey) {

@@ -181,15 +181,7 @@ impl Mesh {
     }
 
     pub(super) fn write(&mut self, node: usize, key: ChannelKey, bytes: &[u8]) -> usize {
-        let now = self.now;
-        let core = &mut self.nodes[node].core;
-        let session = core.session(key.session).unwrap();
-        let room = session.space(key.channel, now);
-        let count = room.len().min(bytes.len());
-        room[..count].copy_from_slice(&bytes[..count]);
-        session.written(key.channel, count);
-        core.flush(now);
-        count
+        self.nodes[node].write(key, bytes, self.now)
     }
 
     /// Sends `bytes` while `trouble` happens at the given steps, and checks that they arrive as they were.
