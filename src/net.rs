@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod clock;
 pub mod descriptors;
+pub mod reading;
 pub mod seldom;
 pub mod tasks;
 pub mod watch;

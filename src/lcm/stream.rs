@@ -9,6 +9,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::lcm::local::LocalStream;
+use crate::net::reading;
 
 /// A stream that is registered with the core thread's runtime.
 #[derive(Debug)]
@@ -28,10 +29,10 @@ impl Stream {
         })
     }
 
-    /// Reads what is there.
+    /// Reads what is there. Must run on the core thread.
     pub fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.try_read(into),
+            Self::Tcp(stream) => reading::try_read(stream, into),
             Self::Unix(stream) => stream.try_read(into),
         }
     }
