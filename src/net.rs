@@ -4,6 +4,7 @@ pub mod accept;
 pub mod clock;
 pub mod descriptors;
 pub mod owner;
+pub mod reading;
 pub mod seldom;
 pub mod tasks;
 pub mod watch;

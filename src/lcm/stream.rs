@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::lcm::local::LocalStream;
+use crate::net::reading;
 
 /// A stream that is registered with a runtime: a front end's, then the core thread's.
 #[derive(Debug)]
@@ -47,10 +48,10 @@ impl Stream {
         }
     }
 
-    /// Reads what is there.
+    /// Reads what is there. Must run on the core thread.
     pub fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.try_read(into),
+            Self::Tcp(stream) => reading::try_read(stream, into),
             Self::Unix(stream) => stream.try_read(into),
         }
     }
