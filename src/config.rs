@@ -237,10 +237,53 @@ impl fmt::Display for PeerEndpoint {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyConfig {
     /// Where SOCKS5 and HTTP CONNECT are spoken. Default nowhere.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
+    /// Whose programs may connect. Default [`Uids::Auto`].
+    pub allow_uids: Uids,
     /// User names and passwords; when empty, none is asked for. Never empty when an address of
     /// `listen` lies beyond loopback (R-F1).
     pub users: BTreeMap<String, Secret>,
+}
+
+/// Where applications come in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Listen {
+    /// A TCP port.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Whether other machines can reach it; `0.0.0.0` and `::` are reached by them (R-F1).
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+/// What stands before the path of a Unix socket.
+const UNIX: &str = "unix:";
+
+/// Which users' programs may connect to listeners for applications (R-F5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Uids {
+    /// TCP: whoever reaches the port; Unix sockets: the daemon's own user.
+    #[default]
+    Auto,
+    /// The daemon's own user, and these.
+    Listed(BTreeSet<u32>),
 }
 
 /// `[session]`.

@@ -330,13 +330,26 @@ fn check_file(path: &Path, meta: &fs::Metadata) -> Result<(), KeyError> {
 
 /// Refuses directories above `real` that anybody can write to, unless sticky.
 fn check_above(path: &Path, real: &Path) -> Result<(), KeyError> {
+    match writable_above(real) {
+        Ok(None) => Ok(()),
+        Ok(Some(dir)) => Err(KeyError::Directory(path.to_owned(), dir)),
+        Err(e) => Err(KeyError::Io(path.to_owned(), e, "look above")),
+    }
+}
+
+fn writable_above(real: &Path) -> io::Result<Option<PathBuf>> {
     for dir in real.ancestors().skip(1) {
-        let meta = fs::metadata(dir).map_err(|e| KeyError::Io(path.to_owned(), e, "look above"))?;
-        if meta.mode() & 0o1002 == 0o002 {
-            return Err(KeyError::Directory(path.to_owned(), dir.to_owned()));
+        if fs::metadata(dir)?.mode() & 0o1002 == 0o002 {
+            return Ok(Some(dir.to_owned()));
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// The directory, if there is one, that lets anybody put something else into the place of this path.
+/// The directory above it must exist.
+pub fn replaceable_by_all(path: &Path) -> io::Result<Option<PathBuf>> {
+    writable_above(&fs::canonicalize(parent(path))?.join("file"))
 }
 
 fn parent(path: &Path) -> &Path {

@@ -3,6 +3,8 @@
 pub mod accept;
 pub mod clock;
 pub mod descriptors;
+pub mod owner;
+pub mod reading;
 pub mod seldom;
 pub mod tasks;
 pub mod watch;

@@ -8,18 +8,20 @@ mod routing;
 mod service;
 mod state;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use crate::acl::Acl;
-use crate::config::Config;
+use crate::config::{Config, Listen, Uids};
+use crate::control::socket::{Access, BindError, Socket};
 use crate::forwarder::OwnListeners;
 use crate::name::{Identity, Name};
 use crate::net::accept::listen;
@@ -27,7 +29,7 @@ use crate::net::tasks::Tasks;
 use crate::node::part::{Links, Part, PartSetup, Policy};
 use crate::node::routing::Routing;
 use crate::peering::dialer::{Endpoint, Hurry};
-use crate::proxy::{FrontEnd, Router, Users, serve_forward};
+use crate::proxy::{Door, FrontEnd, Router, Users, serve_forward};
 
 pub use service::Handle;
 
@@ -65,6 +67,9 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// A Unix socket cannot be opened.
+    #[error("[{0}] listen: {1}")]
+    Socket(&'static str, BindError),
     /// The system gives no randomness.
     #[error("no randomness from the system: {0}")]
     Random(getrandom::Error),
@@ -80,6 +85,8 @@ pub struct RunningNode {
     own: Part,
     embedded: Option<Part>,
     front_ends: Tasks,
+    /// Unix sockets of the front ends, whose paths go away with them.
+    sockets: Vec<Socket>,
     /// Open listeners, as `KIND ADDRESS`.
     pub listeners: Vec<String>,
 }
@@ -96,6 +103,7 @@ pub fn start(setup: Setup) -> Result<RunningNode, StartError> {
         network_key: setup.network_key,
         own_listeners: OwnListeners::default(),
         listeners: Vec::new(),
+        sockets: Vec::new(),
         endpoints: Vec::new(),
     };
     starting.endpoints = endpoints(&starting.config);
@@ -119,6 +127,7 @@ pub fn start(setup: Setup) -> Result<RunningNode, StartError> {
         own,
         embedded,
         front_ends,
+        sockets: starting.sockets,
         listeners: starting.listeners,
     })
 }
@@ -130,6 +139,7 @@ struct Starting {
     network_key: Option<Zeroizing<[u8; 32]>>,
     own_listeners: OwnListeners,
     listeners: Vec<String>,
+    sockets: Vec<Socket>,
     endpoints: Vec<Endpoint>,
 }
 
@@ -208,17 +218,17 @@ impl Starting {
         let router: Arc<dyn Router> = Arc::<Routing>::clone(&self.routing);
         let gate = own.inlets().connections.clone();
         let front_end = Arc::new(FrontEnd::new(router, users, gate.clone()));
-        for address in &config.proxy.listen {
-            let listener = self.listen("proxy", *address)?;
-            tasks.spawn(Arc::clone(&front_end).serve(listener, tasks.stopping()));
+        for listen in &config.proxy.listen {
+            let door = self.door("proxy", listen, &config.proxy.allow_uids)?;
+            tasks.spawn(Arc::clone(&front_end).serve(door, tasks.stopping()));
         }
         for (index, forward) in config.forwards.iter().enumerate() {
-            let listener = self.listen("forward", forward.listen)?;
+            let door = self.door("forward", &forward.listen, &forward.allow_uids)?;
             let routing = Arc::clone(&self.routing);
             let via = move || routing.forward(index);
             let target = forward.target.clone();
             tasks.spawn(serve_forward(
-                listener,
+                door,
                 via,
                 target,
                 gate.clone(),
@@ -226,6 +236,37 @@ impl Starting {
             ));
         }
         Ok(())
+    }
+
+    /// Opens a listener for applications.
+    fn door(
+        &mut self,
+        table: &'static str,
+        listen: &Listen,
+        uids: &Uids,
+    ) -> Result<Door, StartError> {
+        let own = rustix::process::geteuid().as_raw();
+        let listed = match uids {
+            Uids::Auto => None,
+            Uids::Listed(uids) => Some(uids.iter().copied().chain([own]).collect()),
+        };
+        let path = match listen {
+            Listen::Tcp(address) => return Ok(Door::tcp(self.listen(table, *address)?, listed)),
+            Listen::Unix(path) => path,
+        };
+        let uids = listed.unwrap_or_else(|| BTreeSet::from([own]));
+        let access = if uids.len() > 1 {
+            Access::All
+        } else {
+            Access::Own
+        };
+        let failed = |error| StartError::Socket(table, error);
+        let socket = Socket::bind(path, access).map_err(failed)?;
+        let listener = socket.listener().and_then(UnixListener::from_std);
+        let listener = listener.map_err(|error| failed(BindError::Io(path.clone(), error)))?;
+        self.listeners.push(format!("{table} {listen}"));
+        self.sockets.push(socket);
+        Ok(Door::unix(listener, uids))
     }
 
     /// Opens a listener and notes it for status and for the forwarder, which never dials it.
@@ -275,6 +316,7 @@ impl RunningNode {
     /// Stops accepting, lets open connections go on for at most `grace`, says goodbye.
     pub async fn stop(self, grace: Duration) {
         self.front_ends.stop();
+        drop(self.sockets);
         let deadline = Instant::now() + grace;
         while self.own.connections() > 0 && Instant::now() < deadline {
             sleep(Duration::from_millis(50)).await;

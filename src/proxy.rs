@@ -1,6 +1,6 @@
-//! Front ends: an application's TCP connection becomes a [`LocalConnection`] (design 9).
+//! Front ends: an application's connection, by TCP or a Unix socket, becomes a [`LocalConnection`] (design 9).
 //!
-//! One port speaks SOCKS5 ([RFC 1928](https://www.rfc-editor.org/rfc/rfc1928)) and HTTP CONNECT; a
+//! One listener speaks SOCKS5 ([RFC 1928](https://www.rfc-editor.org/rfc/rfc1928)) and HTTP CONNECT; a
 //! fixed forward has one destination and no protocol. A front end reads the request, asks the
 //! [`Router`] where it leads, and hands the stream over together with the bytes to answer with: the
 //! application hears "connected" only after the far side has answered (R-F12). Nothing is resolved
@@ -10,6 +10,7 @@
 //! are in progress at most (R-F2, R-X5).
 
 mod converse;
+mod door;
 pub mod exercise;
 mod forward;
 mod http;
@@ -20,17 +21,17 @@ mod users;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::lcm::local::{Answer, LocalConnection, LocalStream};
+use crate::lcm::local::{Answer, LocalConnection};
+use crate::lcm::stream::Stream;
 use crate::name::Name;
-use crate::net::accept::accept_application;
 use crate::wire::failure::OpenFailure;
 use crate::wire::target::{Host, Target};
 
+pub use crate::proxy::door::Door;
 pub use crate::proxy::forward::serve_forward;
 pub use crate::proxy::users::Users;
 
@@ -51,7 +52,7 @@ pub trait Router: Send + Sync + 'static {
     fn choose(&self, host: &Host, port: u16) -> Result<(Vec<Name>, Target), OpenFailure>;
 }
 
-/// SOCKS5 and HTTP CONNECT on one port.
+/// SOCKS5 and HTTP CONNECT on one listener.
 pub struct FrontEnd {
     router: Arc<dyn Router>,
     users: Option<Users>,
@@ -75,15 +76,15 @@ impl FrontEnd {
         }
     }
 
-    /// Serves `listener` until `stop` holds true or its sender is gone; prefaces in progress are
+    /// Serves `door` until `stop` holds true or its sender is gone; prefaces in progress are
     /// dropped then, connections handed over are not touched.
     ///
     /// It may be dropped at any time, with the same effect.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    pub async fn serve(self: Arc<Self>, door: Door, mut stop: watch::Receiver<bool>) {
         let mut prefaces = JoinSet::new();
         loop {
-            let mut next = std::pin::pin!(accept_application(&listener));
-            let (stream, peer) = loop {
+            let mut next = std::pin::pin!(door.accept());
+            let stream = loop {
                 let has_room = prefaces.len() < self.prefaces_max;
                 tokio::select! {
                     biased;
@@ -94,18 +95,19 @@ impl FrontEnd {
             };
             let deadline = Instant::now() + PREFACE_TIME;
             let front = Arc::clone(&self);
-            prefaces.spawn(async move { front.receive(stream, peer.port(), deadline).await });
+            prefaces.spawn(async move { front.receive(stream, deadline).await });
         }
     }
 
     /// Leads one connection through its preface to the gate.
-    async fn receive(self: Arc<Self>, stream: TcpStream, port: u16, deadline: Instant) {
+    async fn receive(self: Arc<Self>, stream: Stream, deadline: Instant) {
+        let port = stream.port();
         let Some(admitted) = self.converse(stream, deadline).await else {
             return;
         };
-        match admitted.stream.into_std() {
+        match admitted.stream.into_local() {
             Ok(stream) => admitted.permit.send(LocalConnection {
-                stream: LocalStream::Tcp(stream),
+                stream,
                 early: admitted.early,
                 port,
                 via: admitted.via,

@@ -12,10 +12,12 @@ use std::{
 
 use muses::config::Allow;
 use muses::config::Config;
+use muses::config::Listen;
 use muses::config::MemoryPressure;
 use muses::config::Source;
 use muses::config::SuiteName;
 use muses::config::Suites;
+use muses::config::Uids;
 use muses::config::error::ConfigError;
 use muses::config::routing::Via;
 use muses::config::schema::TABLES;
@@ -164,7 +166,7 @@ fn a_password_is_shown_neither_in_errors_nor_in_debug_output() {
 #[test]
 fn the_shipped_file_starts_a_proxy_and_an_embedded_node() {
     let config = parse(&shipped()).unwrap();
-    assert_eq!(config.proxy.listen, [addr("127.0.0.1:1080")]);
+    assert_eq!(config.proxy.listen, [Listen::Tcp(addr("127.0.0.1:1080"))]);
     assert!(config.link.listen.is_empty());
     assert!(config.forwarder.is_none());
     let embedded = config.embedded.as_ref().unwrap();
@@ -381,6 +383,28 @@ fn a_client_and_a_gateway_read_as_written() {
 }
 
 #[test]
+fn listeners_for_some_users_read_as_written_and_are_shown() {
+    let config = accepted("local.toml");
+    let own = cases("accept").join("proxy.sock");
+    assert_eq!(config.proxy.listen[1], Listen::Unix(own.clone()));
+    assert_eq!(config.proxy.allow_uids, Uids::Listed([1000, 1001].into()));
+    assert_eq!(config.forwards[0].allow_uids, Uids::Auto);
+    assert_eq!(config.forwards[1].allow_uids, Uids::Listed([].into()));
+    let report = config.exposure().to_string();
+    let own = format!("unix:{}", own.display());
+    let speaks = "SOCKS5 and HTTP CONNECT, for programs of this user and of users 1000, 1001";
+    for line in [
+        &format!("  127.0.0.1:1080: {speaks}, without password\n"),
+        &format!("  {own}: {speaks}, without password\n"),
+        "  unix:/run/db.sock: fixed forward to db:5432 via ",
+        "  [::1]:5432: fixed forward to db:5432 via ",
+    ] {
+        assert!(report.contains(line), "{line}\n{report}");
+    }
+    assert_eq!(report.matches("for programs of this user\n").count(), 2);
+}
+
+#[test]
 fn session_keys_read_as_written() {
     let session = accepted("every_session_key.toml").session;
     assert_eq!(
@@ -511,14 +535,14 @@ fn a_reload_may_change_grants_routes_aliases_groups_and_allow_only() {
     let everything = parse_at(
         Path::new("elsewhere/proxy.toml"),
         "[network]\nid = \"x\"\nkey_file = \"k\"\n[link]\nlisten = [\"127.0.0.1:1\"]\n\
-         [proxy]\nlisten = [\"127.0.0.1:2\"]\nusers = { a = \"b\" }\n[embedded]\n\
+         [proxy]\nlisten = [\"127.0.0.1:2\"]\nallow_uids = []\nusers = { a = \"b\" }\n[embedded]\n\
          [session]\nprofile = \"paper\"\nmax_suspend = \"1h\"\nopen_timeout = \"1s\"\n\
          ack_every = 1\nack_delay = \"1ms\"\nmax_j = 1\non_memory_pressure = \"reset-oldest\"\n\
          [limits]\nmemory = \"1 GiB\"\n[control]\nsocket = \"s\"\n",
     )
     .unwrap();
     let difference = client.reload_difference(&everything);
-    assert_eq!(difference.len(), 18, "{difference:#?}");
+    assert_eq!(difference.len(), 19, "{difference:#?}");
 
     let text = fs::read_to_string(cases("accept").join("client.toml")).unwrap();
     let moved = text.replace(&name(1).to_string(), &name(4).to_string());

@@ -16,6 +16,8 @@ use std::thread;
 
 use rustix::process::Signal;
 
+#[path = "two_nodes/local.rs"]
+mod local;
 #[path = "support/node.rs"]
 mod node;
 #[path = "support/pair.rs"]

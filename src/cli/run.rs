@@ -16,7 +16,7 @@ use crate::cli::setup;
 use crate::config::Config;
 use crate::control::server;
 use crate::control::service::Service;
-use crate::control::socket::{self, Socket};
+use crate::control::socket::{self, Access, Socket};
 use crate::keyfile::{self, Lock};
 use crate::name::{Identity, Name};
 use crate::node::{self, RunningNode, Setup};
@@ -88,7 +88,8 @@ fn control_socket(config: &Config, name: Name) -> Result<Socket, Failure> {
         .first()
         .map(AsRef::as_ref)
         .unwrap_or_else(|| Path::new(""));
-    Socket::bind(first).map_err(Failure::config)
+    Socket::bind(first, Access::Own)
+        .map_err(|error| Failure::config(format!("[control] socket: {error}")))
 }
 
 /// The signals that a daemon listens to.

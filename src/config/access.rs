@@ -14,6 +14,7 @@ use crate::config::aliases::OUTER;
 use crate::config::embedded::EmbeddedGrant;
 use crate::config::reader::Reader;
 use crate::config::reader::Section;
+use crate::config::resolve::{Place, uids};
 use crate::config::routing::Forward;
 use crate::config::routing::Nodes;
 use crate::config::routing::Route;
@@ -45,10 +46,15 @@ pub(super) fn routes(r: &mut Reader, root: &DeTable<'_>, nodes: Nodes<'_>) -> Ve
 }
 
 /// Every `[[forward]]`.
-pub(super) fn forwards(r: &mut Reader, root: &DeTable<'_>, nodes: Nodes<'_>) -> Vec<Forward> {
+pub(super) fn forwards(
+    r: &mut Reader,
+    root: &DeTable<'_>,
+    nodes: Nodes<'_>,
+    place: &Place<'_>,
+) -> Vec<Forward> {
     let mut forwards = Vec::new();
     for section in r.many(root, "forward") {
-        let listen = r.text(&section, "listen", value::listener);
+        let listen = r.text(&section, "listen", |text| place.listen(text));
         if r.entry(&section, "listen").is_none() {
             r.missing(
                 &section,
@@ -63,6 +69,7 @@ pub(super) fn forwards(r: &mut Reader, root: &DeTable<'_>, nodes: Nodes<'_>) -> 
         let lead = to.and_then(|(host, port)| forward_lead(r, &section, nodes, host, port));
         if let (Some(listen), Some((via, target))) = (listen, lead) {
             forwards.push(Forward {
+                allow_uids: uids(r, &section, std::slice::from_ref(&listen)),
                 listen,
                 target,
                 via,

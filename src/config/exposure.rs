@@ -1,6 +1,6 @@
 //! What a configuration opens, in plain words: the report of `muses check` (R-G2).
 
-use std::{fmt, net::SocketAddr};
+use std::fmt;
 
 use crate::acl::Acl;
 use crate::acl::Grant;
@@ -9,9 +9,11 @@ use crate::acl::Pattern;
 use crate::acl::Peers;
 use crate::config::Allow;
 use crate::config::Config;
+use crate::config::Listen;
 use crate::config::PeerEndpoint;
 use crate::config::SuiteName;
 use crate::config::Suites;
+use crate::config::Uids;
 use crate::config::aliases::Aliases;
 use crate::config::routing::Route;
 use crate::config::routing::Via;
@@ -48,11 +50,6 @@ impl fmt::Display for Exposure {
         }
         Ok(())
     }
-}
-
-/// Whether only programs of this machine can reach a listener; `0.0.0.0` and `::` are not (R-F1).
-pub fn is_loopback(listener: SocketAddr) -> bool {
-    listener.ip().to_canonical().is_loopback()
 }
 
 impl Config {
@@ -104,7 +101,7 @@ impl Config {
             };
             lines.push(format!(
                 "{listen}: SOCKS5 and HTTP CONNECT, for {}, {credentials}",
-                audience(*listen)
+                audience(listen, &self.proxy.allow_uids)
             ));
         }
         for forward in &self.forwards {
@@ -113,13 +110,13 @@ impl Config {
                 forward.listen,
                 forward.target,
                 self.via(&forward.via),
-                audience(forward.listen)
+                audience(&forward.listen, &forward.allow_uids)
             ));
         }
         for listen in &self.link.listen {
             lines.push(format!(
                 "{listen}: overlay links, from {}",
-                audience(*listen)
+                audience(&Listen::Tcp(*listen), &Uids::Auto)
             ));
         }
         let socket = match &self.control.socket {
@@ -279,13 +276,13 @@ impl Config {
     }
 
     fn warn_of_listeners(&self, warnings: &mut Vec<String>) {
-        for listen in self.proxy.listen.iter().filter(|l| !is_loopback(**l)) {
+        for listen in self.proxy.listen.iter().filter(|l| l.is_open()) {
             warnings.push(format!(
                 "[proxy] listens on {listen}, beyond this machine: \
                  user names and passwords cross that network unencrypted"
             ));
         }
-        for forward in self.forwards.iter().filter(|f| !is_loopback(f.listen)) {
+        for forward in self.forwards.iter().filter(|f| f.listen.is_open()) {
             warnings.push(format!(
                 "[[forward]] listens on {}, beyond this machine: who reaches it reaches {}",
                 forward.listen, forward.target
@@ -423,11 +420,19 @@ fn has_all_ports(pattern: &Pattern) -> bool {
     pattern.to_string().ends_with(":*")
 }
 
-fn audience(listen: SocketAddr) -> &'static str {
-    if is_loopback(listen) {
-        "programs on this machine"
-    } else {
-        "every machine that reaches this address"
+fn audience(listen: &Listen, uids: &Uids) -> String {
+    if listen.is_open() {
+        return "every machine that reaches this address".to_owned();
+    }
+    let listed = match (uids, listen) {
+        (Uids::Auto, Listen::Tcp(_)) => return "programs on this machine".to_owned(),
+        (Uids::Auto, Listen::Unix(_)) => Vec::new(),
+        (Uids::Listed(uids), _) => uids.iter().map(u32::to_string).collect(),
+    };
+    match listed.as_slice() {
+        [] => "programs of this user".to_owned(),
+        [one] => format!("programs of this user and of user {one}"),
+        more => format!("programs of this user and of users {}", more.join(", ")),
     }
 }
 

@@ -234,6 +234,31 @@ impl Reader {
         self.keep(section, key, entry.line, read)
     }
 
+    /// The whole numbers of `key`, a list, within `range`, or this word, which is `Some(None)`.
+    pub(super) fn numbers_or(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        word: &str,
+        range: &RangeInclusive<u32>,
+    ) -> Option<Option<Vec<u32>>> {
+        let entry = self.entry(section, key)?;
+        if entry.value.as_str() == Some(word) {
+            return Some(None);
+        }
+        let Some(items) = entry.value.as_array() else {
+            let message = not(&format!("a list of numbers or \"{word}\""), entry.value);
+            self.fault(section, key, entry.line, &message);
+            return None;
+        };
+        let mut numbers = Vec::new();
+        for item in items.iter() {
+            let line = self.line(item.span().start);
+            numbers.extend(self.keep(section, key, line, number(item.get_ref(), range)));
+        }
+        Some(Some(numbers))
+    }
+
     /// The truth value `key`.
     pub(super) fn truth(&mut self, section: &Section<'_>, key: &str) -> Option<bool> {
         let entry = self.entry(section, key)?;

@@ -26,6 +26,10 @@ impl Config {
             ),
             ("[cloak]", self.cloak == new.cloak),
             ("[proxy] listen", self.proxy.listen == new.proxy.listen),
+            (
+                "[proxy] allow_uids",
+                self.proxy.allow_uids == new.proxy.allow_uids,
+            ),
             ("[proxy] users", self.proxy.users == new.proxy.users),
             ("[[forward]]", self.forwards == new.forwards),
             (

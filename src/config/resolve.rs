@@ -1,8 +1,7 @@
 //! From the tables of the file to a checked [`Config`].
 
 use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
+    collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
@@ -18,6 +17,7 @@ use crate::config::ControlConfig;
 use crate::config::IdentityConfig;
 use crate::config::LimitsConfig;
 use crate::config::LinkConfig;
+use crate::config::Listen;
 use crate::config::MemoryPressure;
 use crate::config::NetworkConfig;
 use crate::config::PeerEndpoint;
@@ -27,11 +27,12 @@ use crate::config::SessionConfig;
 use crate::config::Source;
 use crate::config::SuiteName;
 use crate::config::Suites;
+use crate::config::UNIX;
+use crate::config::Uids;
 use crate::config::access;
 use crate::config::aliases::Aliases;
 use crate::config::embedded::EmbeddedConfig;
 use crate::config::error::ConfigError;
-use crate::config::exposure::is_loopback;
 use crate::config::reader::Entry;
 use crate::config::reader::Reader;
 use crate::config::reader::Section;
@@ -49,6 +50,8 @@ const OPEN_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Dura
 const ACK_EVERY: RangeInclusive<u32> = 1..=256;
 /// Bounds of `ack_delay`: half of the 200 ms after which silence is suspicious (design 5).
 const ACK_DELAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(100);
+/// Users that `allow_uids` may name; the last number means nobody to the system.
+const UIDS: RangeInclusive<u32> = 0..=u32::MAX - 1;
 /// Endpoints in one record of the directory.
 const ENDPOINTS_MAX: usize = 4;
 /// Bounds of `memory`; below, the floors of a few hundred channels do not fit.
@@ -83,9 +86,9 @@ pub(super) fn resolve(source: &Source<'_>, memory_default: u64) -> Result<Config
         network: network(&mut r, root, &aliases, &place),
         link: link(&mut r, root, &aliases),
         cloak: cloak(&mut r, root, &aliases),
-        proxy: proxy(&mut r, root),
+        proxy: proxy(&mut r, root, &place),
         routes: access::routes(&mut r, root, nodes),
-        forwards: access::forwards(&mut r, root, nodes),
+        forwards: access::forwards(&mut r, root, nodes, &place),
         forwarder: access::forwarder(&mut r, root, &aliases),
         session: session(&mut r, root),
         limits: limits(&mut r, root, memory_default),
@@ -105,7 +108,7 @@ pub(super) fn resolve(source: &Source<'_>, memory_default: u64) -> Result<Config
 }
 
 /// Where the file is, and how files beside it are read.
-struct Place<'a> {
+pub(super) struct Place<'a> {
     dir: &'a Path,
     read: &'a dyn Fn(&Path) -> Result<String, String>,
 }
@@ -123,6 +126,14 @@ impl<'a> Place<'a> {
             return Err("write the path of a file".to_owned());
         }
         Ok(self.dir.join(text))
+    }
+
+    /// Where applications come in.
+    pub(super) fn listen(&self, text: &str) -> Result<Listen, String> {
+        match text.strip_prefix(UNIX) {
+            Some(path) => self.path(path).map(Listen::Unix),
+            None => value::listener(text).map(Listen::Tcp),
+        }
     }
 
     fn path_unless(&self, word: &str, text: &str) -> Result<Option<PathBuf>, String> {
@@ -288,13 +299,33 @@ fn cloak(r: &mut Reader, root: &DeTable<'_>, aliases: &Aliases) -> CloakConfig {
     }
 }
 
-fn proxy(r: &mut Reader, root: &DeTable<'_>) -> ProxyConfig {
+/// Who may connect to these listeners for applications, by `allow_uids` of their table.
+pub(super) fn uids(r: &mut Reader, section: &Section<'_>, listen: &[Listen]) -> Uids {
+    let uids = r.numbers_or(section, "allow_uids", "auto", &UIDS);
+    let uids = uids.flatten();
+    if uids.is_some()
+        && let Some(open) = listen.iter().find(|listen| listen.is_open())
+    {
+        r.fault_at(
+            section,
+            "allow_uids",
+            &format!(
+                "is about users of this machine, but other machines reach \"{open}\": \
+                 listen on a loopback address or a Unix socket"
+            ),
+        );
+    }
+    uids.map_or(Uids::Auto, |uids| Uids::Listed(uids.into_iter().collect()))
+}
+
+fn proxy(r: &mut Reader, root: &DeTable<'_>, place: &Place<'_>) -> ProxyConfig {
     let section = r.one(root, "proxy");
+    let listen = r.list(&section, "listen", |text| place.listen(text));
+    let listen = listen.unwrap_or_default();
     let mut config = ProxyConfig {
-        listen: r
-            .list(&section, "listen", value::listener)
-            .unwrap_or_default(),
-        ..ProxyConfig::default()
+        allow_uids: uids(r, &section, &listen),
+        listen,
+        users: BTreeMap::new(),
     };
     match r.entry(&section, "users") {
         None => {}
@@ -318,7 +349,10 @@ fn proxy(r: &mut Reader, root: &DeTable<'_>) -> ProxyConfig {
             "write names and passwords as { NAME = \"PASSWORD\" }",
         ),
     }
-    let open = config.listen.iter().find(|listen| !is_loopback(**listen));
+    let open = config.listen.iter().find_map(|listen| match listen {
+        Listen::Tcp(address) if listen.is_open() => Some(address),
+        Listen::Tcp(_) | Listen::Unix(_) => None,
+    });
     if let Some(listen) = open
         && config.users.is_empty()
     {
@@ -460,20 +494,25 @@ fn check_keys_differ(r: &mut Reader, root: &DeTable<'_>, config: &Config) {
 fn check_listeners_differ(r: &mut Reader, root: &DeTable<'_>, config: &Config) {
     let proxy = r.one(root, "proxy");
     let link = r.one(root, "link");
-    let mut all: Vec<(Section<'_>, SocketAddr)> = Vec::new();
-    all.extend(config.proxy.listen.iter().map(|addr| (proxy, *addr)));
-    all.extend(config.link.listen.iter().map(|addr| (link, *addr)));
+    let mut all: Vec<(Section<'_>, Listen)> = Vec::new();
+    all.extend(config.proxy.listen.iter().map(|addr| (proxy, addr.clone())));
+    let links = config.link.listen.iter();
+    all.extend(links.map(|addr| (link, Listen::Tcp(*addr))));
     let forwards = r.many(root, "forward");
     all.extend(
         forwards
             .into_iter()
             .zip(&config.forwards)
-            .map(|(section, forward)| (section, forward.listen)),
+            .map(|(section, forward)| (section, forward.listen.clone())),
     );
     let mut seen = BTreeSet::new();
-    for (section, addr) in all {
-        if addr.port() != 0 && !seen.insert(addr) {
-            let message = format!("\"{addr}\" is listened on twice: choose another port");
+    for (section, listen) in all {
+        let (chosen, what) = match &listen {
+            Listen::Tcp(address) => (address.port() == 0, "port"),
+            Listen::Unix(_) => (false, "path"),
+        };
+        if !chosen && !seen.insert(listen.clone()) {
+            let message = format!("\"{listen}\" is listened on twice: choose another {what}");
             r.fault_at(&section, "listen", &message);
         }
     }

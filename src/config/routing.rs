@@ -3,11 +3,11 @@
 //! Names of hosts are never resolved here; an address matches address patterns, a name matches name
 //! patterns, and the far side judges both again.
 
-use std::net::SocketAddr;
-
 use crate::acl::HostPattern;
 use crate::acl::Pattern;
 use crate::config::Config;
+use crate::config::Listen;
+use crate::config::Uids;
 use crate::config::aliases::Aliases;
 use crate::config::aliases::EMBEDDED;
 use crate::config::value;
@@ -54,7 +54,9 @@ impl Route {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// Where this node listens.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// Whose programs may connect.
+    pub allow_uids: Uids,
     /// What the far side opens.
     pub target: Target,
     /// Through which node: the next one when the first is suspended; never empty.

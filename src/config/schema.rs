@@ -46,11 +46,15 @@ pub const TABLES: [Table; 17] = [
         Shape::One,
         &["relay", "degree", "roots", "shortcuts"],
     ),
-    table("proxy", Shape::One, &["listen", "users"]),
+    table("proxy", Shape::One, &["listen", "allow_uids", "users"]),
     table("aliases", Shape::Free, &[]),
     table("groups", Shape::Free, &[]),
     table("route", Shape::Many, &["match", "via"]),
-    table("forward", Shape::Many, &["listen", "to", "via"]),
+    table(
+        "forward",
+        Shape::Many,
+        &["listen", "allow_uids", "to", "via"],
+    ),
     table("forwarder", Shape::One, &[]),
     table("forwarder.service", Shape::Many, &["name", "to"]),
     table(

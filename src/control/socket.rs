@@ -1,4 +1,4 @@
-//! Where the control socket is, and opening it there.
+//! Unix sockets to listen on, and where the control socket is.
 
 use std::{
     ffi::OsStr,
@@ -20,17 +20,22 @@ use thiserror::Error;
 use crate::keyfile;
 use crate::name::Name;
 
-/// Why the control socket cannot be opened.
+/// Why a Unix socket cannot be opened.
 #[derive(Debug, Error)]
 pub enum BindError {
-    /// A daemon answers on it.
-    #[error("another muses daemon answers on {0}; stop it, or set another [control] socket")]
+    /// Somebody answers on it.
+    #[error("another program, perhaps muses, answers on {0}; stop it, or write another path")]
     InUse(PathBuf),
     /// The path is taken by something that is no socket.
-    #[error("{0} is there and is not a socket; move it away, or set another [control] socket")]
+    #[error("{0} is there and is not a socket; move it away, or write another path")]
     NotASocket(PathBuf),
+    /// Anybody could put another one into its place.
+    #[error(
+        "anybody can replace {0}, as {1} is writable by all; chmod o-w {1}, or write another path"
+    )]
+    Replaceable(PathBuf, PathBuf),
     /// The system refuses.
-    #[error("cannot open the control socket {0}: {1}; set another [control] socket")]
+    #[error("cannot open {0}: {1}; write another path")]
     Io(PathBuf, io::Error),
 }
 
@@ -55,7 +60,16 @@ pub fn places(
         .collect()
 }
 
-/// An open control socket; its path is removed when it is dropped.
+/// Who may connect, as far as the file system can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// This user.
+    Own,
+    /// Everybody; whoever accepts looks at the user.
+    All,
+}
+
+/// An open socket; its path is removed when it is dropped.
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
@@ -65,15 +79,18 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens the socket with mode 0600, its directory with 0700 if that is missing. What a dead
-    /// daemon left there is replaced, a live one is left alone.
-    pub fn bind(path: &Path) -> Result<Self, BindError> {
+    /// Opens the socket with mode 0600, or 0666 for all, its directory with 0700 if that is missing.
+    /// What a dead daemon left there is replaced, a live one is left alone.
+    pub fn bind(path: &Path, access: Access) -> Result<Self, BindError> {
         let io = |e| BindError::Io(path.to_owned(), e);
         if let Some(dir) = path
             .parent()
             .filter(|d| !d.as_os_str().is_empty() && !d.exists())
         {
             keyfile::private_dir(dir).map_err(io)?;
+        }
+        if let Some(dir) = keyfile::replaceable_by_all(path).map_err(io)? {
+            return Err(BindError::Replaceable(path.to_owned(), dir));
         }
         match fs::symlink_metadata(path) {
             Ok(meta) if !meta.file_type().is_socket() => {
@@ -90,7 +107,11 @@ impl Socket {
             _ => {}
         }
         let listener = UnixListener::bind(&fresh).map_err(io)?;
-        let placed = fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))
+        let mode = match access {
+            Access::Own => 0o600,
+            Access::All => 0o666,
+        };
+        let placed = fs::set_permissions(&fresh, fs::Permissions::from_mode(mode))
             .and_then(|()| fs::rename(&fresh, path))
             .and_then(|()| listener.set_nonblocking(true))
             .and_then(|()| fs::symlink_metadata(path));
@@ -112,7 +133,7 @@ impl Socket {
     }
 
     /// A second, non-blocking handle of the listener.
-    pub(super) fn listener(&self) -> io::Result<UnixListener> {
+    pub fn listener(&self) -> io::Result<UnixListener> {
         self.listener.try_clone()
     }
 }
@@ -164,7 +185,7 @@ mod tests {
     fn the_socket_is_private_and_goes_away_with_its_daemon() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("muses").join("x.sock");
-        let socket = Socket::bind(&path).unwrap();
+        let socket = Socket::bind(&path, Access::Own).unwrap();
         let mode = |p: &Path| fs::metadata(p).unwrap().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
@@ -179,11 +200,14 @@ mod tests {
         let path = dir.path().join("x.sock");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        let live = Socket::bind(&path).unwrap();
-        assert!(matches!(Socket::bind(&path), Err(BindError::InUse(_))));
+        let live = Socket::bind(&path, Access::Own).unwrap();
+        assert!(matches!(
+            Socket::bind(&path, Access::Own),
+            Err(BindError::InUse(_))
+        ));
         assert!(path.exists());
         drop(live);
-        assert!(Socket::bind(&path).is_ok());
+        assert!(Socket::bind(&path, Access::Own).is_ok());
     }
 
     #[test]
@@ -191,7 +215,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.sock");
         fs::write(&path, "mine").unwrap();
-        assert!(matches!(Socket::bind(&path), Err(BindError::NotASocket(_))));
+        assert!(matches!(
+            Socket::bind(&path, Access::Own),
+            Err(BindError::NotASocket(_))
+        ));
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     }
 
@@ -199,10 +226,29 @@ mod tests {
     fn a_successor_keeps_its_socket() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.sock");
-        let old = Socket::bind(&path).unwrap();
+        let old = Socket::bind(&path, Access::Own).unwrap();
         fs::remove_file(&path).unwrap();
-        let _new = Socket::bind(&path).unwrap();
+        let _new = Socket::bind(&path, Access::Own).unwrap();
         drop(old);
         assert!(path.exists());
+    }
+    #[test]
+    fn a_socket_for_all_is_open_to_the_file_system_and_to_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.sock");
+        let _socket = Socket::bind(&path, Access::All).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o666);
+    }
+
+    #[test]
+    fn a_place_where_anybody_could_put_another_socket_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.sock");
+        let mode = |mode| fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o777);
+        let refused = Socket::bind(&path, Access::Own);
+        assert!(matches!(refused, Err(BindError::Replaceable(..))));
+        mode(0o1777);
+        assert!(Socket::bind(&path, Access::Own).is_ok());
     }
 }

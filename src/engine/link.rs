@@ -16,6 +16,7 @@ use crate::engine::{Health, Loop, RunningLink};
 use crate::lcm::shell::Shell;
 use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_BUFFER_LINGER, LINK_READ, LINK_TURN};
 use crate::link::pace::Pace;
+use crate::net::reading;
 use crate::srm::resume::Reason;
 use crate::wire::link::LENGTHS_LEN;
 
@@ -151,7 +152,7 @@ async fn read(shell: &Shell, number: Link, stream: &TcpStream) -> Result<(), Bro
     loop {
         stream.readable().await?;
         let room = buffer.get_mut(filled..).unwrap_or_default();
-        match stream.try_read(room) {
+        match reading::try_read(stream, room) {
             Ok(0) => return Err(Broken::Eof),
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
@@ -187,15 +188,6 @@ async fn write(
         stream.writable().await?;
         let (turn, packet_len) = (backlog.min(LINK_TURN), pace.packet_len());
         shell.with(|core, now| core.pull(number, &mut buffer, turn, packet_len, now))?;
-        if buffer.is_empty() {
-            pace.idle();
-            // A buffer that was just used is used again soon; an idle link holds none.
-            if timeout(LINK_BUFFER_LINGER, wake.notified()).await.is_err() {
-                buffer = Vec::new();
-                wake.notified().await;
-            }
-            continue;
-        }
         let mut rest = buffer.as_slice();
         while !rest.is_empty() {
             match stream.try_write(rest) {
@@ -215,6 +207,13 @@ async fn write(
         if whole_turn {
             // Whatever else became ready goes next.
             yield_now().await;
+            continue;
+        }
+        // That was all. A buffer that was just used is used again soon; an idle link holds none.
+        pace.idle();
+        if timeout(LINK_BUFFER_LINGER, wake.notified()).await.is_err() {
+            buffer = Vec::new();
+            wake.notified().await;
         }
     }
 }

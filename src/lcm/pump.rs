@@ -207,25 +207,16 @@ impl Pump {
                 return Poll::Ready(if shut { Stop::Clean } else { Stop::Reset });
             }
         }
-        let key = self.key;
-        self.shell.with(|core, _| {
-            if let Some(session) = core.session(key.session) {
-                session.seen(key.channel);
-            }
+        let shell = Rc::clone(&self.shell);
+        let number = self.key.session;
+        // One call for the whole turn: what it leaves behind is handed out once.
+        let turn = shell.with(|core, now| {
+            core.session(number)
+                .map_or(Ok(0), |session| self.turn(session, answered, now, cx))
         });
-        let mut turn = 0;
-        if self.push_early() && !self.app_ended {
-            match self.read(&mut turn, cx) {
-                Ok(()) => {}
-                Err(_) => return Poll::Ready(Stop::Reset),
-            }
-        }
-        if answered && !self.far_ended {
-            match self.write(&mut turn, cx) {
-                Ok(()) => {}
-                Err(_) => return Poll::Ready(Stop::Reset),
-            }
-        }
+        let Ok(turn) = turn else {
+            return Poll::Ready(Stop::Reset);
+        };
         if self.app_ended && self.far_ended {
             return Poll::Ready(Stop::Clean);
         }
@@ -236,80 +227,91 @@ impl Pump {
         Poll::Pending
     }
 
-    /// Puts the bytes that came with the request into the channel; true when none are left.
-    fn push_early(&mut self) -> bool {
-        if self.early.is_empty() {
-            return true;
+    /// One turn in both directions; says how many bytes it moved.
+    fn turn(
+        &mut self,
+        session: &mut Session,
+        answered: bool,
+        now: Time,
+        cx: &mut Context<'_>,
+    ) -> io::Result<usize> {
+        session.seen(self.key.channel);
+        let mut turn = 0;
+        if self.push_early(session) && !self.app_ended {
+            self.read(session, &mut turn, now, cx)?;
         }
-        let (key, early) = (self.key, &mut self.early);
-        self.shell.with(|core, _| {
-            if let Some(session) = core.session(key.session) {
-                let count = session.push(key.channel, early);
-                early.drain(..count);
-            }
-        });
+        if answered && !self.far_ended {
+            self.write(session, &mut turn, now, cx)?;
+        }
+        Ok(turn)
+    }
+
+    /// Puts the bytes that came with the request into the channel; true when none are left.
+    fn push_early(&mut self, session: &mut Session) -> bool {
+        if !self.early.is_empty() {
+            let count = session.push(self.key.channel, &self.early);
+            self.early.drain(..count);
+        }
         self.early.is_empty()
     }
 
     /// Application to channel.
-    fn read(&mut self, turn: &mut usize, cx: &mut Context<'_>) -> io::Result<()> {
-        let key = self.key;
-        let killed = self.ended.as_ref().is_some_and(oneshot::Sender::is_closed);
+    fn read(
+        &mut self,
+        session: &mut Session,
+        turn: &mut usize,
+        now: Time,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        let channel = self.key.channel;
+        let stream = &self.connection.stream;
         while *turn < PUMP_TURN {
-            match self.connection.stream.poll_read_ready(cx) {
+            match stream.poll_read_ready(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(ready) => ready?,
             }
-            let stream = &self.connection.stream;
-            let moved = self.shell.with(|core, now| {
-                let Some(session) = core.session(key.session) else {
-                    return Ok(None);
-                };
-                let space = session.space(key.channel, now);
-                let room = space.len().min(PUMP_TURN - *turn);
-                let Some(space) = space.get_mut(..room).filter(|space| !space.is_empty()) else {
-                    return Ok(None);
-                };
-                match stream.try_read(space) {
+            let space = session.space(channel, now);
+            let room = space.len().min(PUMP_TURN - *turn);
+            let Some(space) = space.get_mut(..room).filter(|space| !space.is_empty()) else {
+                return Ok(());
+            };
+            match stream.try_read(space) {
+                Ok(0) => {
                     // The end of a killed helper's stream is no end of its user's data.
-                    Ok(0) if killed => Err(io::ErrorKind::ConnectionReset.into()),
-                    Ok(0) => {
-                        session.finish(key.channel);
-                        Ok(Some((0, room)))
+                    if self.ended.as_ref().is_some_and(oneshot::Sender::is_closed) {
+                        return Err(io::ErrorKind::ConnectionReset.into());
                     }
-                    Ok(count) => {
-                        session.written(key.channel, count);
-                        Ok(Some((count, room)))
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some((1, 0))),
-                    Err(error) => Err(error),
-                }
-            })?;
-            match moved {
-                None => return Ok(()),
-                Some((0, _)) => {
+                    session.finish(channel);
                     self.app_ended = true;
                     return Ok(());
                 }
-                Some((_, 0)) => {}
-                Some((count, _)) => {
+                Ok(count) => {
+                    session.written(channel, count);
                     self.from_local += count as u64;
                     *turn += count;
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
     /// Greeting and channel to application.
-    fn write(&mut self, turn: &mut usize, cx: &mut Context<'_>) -> io::Result<()> {
-        let key = self.key;
+    fn write(
+        &mut self,
+        session: &mut Session,
+        turn: &mut usize,
+        now: Time,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        let stream = &self.connection.stream;
         while !self.greeting.is_empty() {
-            match self.connection.stream.poll_write_ready(cx) {
+            match stream.poll_write_ready(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(ready) => ready?,
             }
-            match self.connection.stream.try_write(&self.greeting) {
+            match stream.try_write(&self.greeting) {
                 Ok(count) => {
                     self.greeting.drain(..count);
                 }
@@ -319,20 +321,13 @@ impl Pump {
         }
         self.connection.set_direct();
         while *turn < PUMP_TURN {
-            let stream = &self.connection.stream;
-            let waits = self.shell.with(|core, now| {
-                let session = core.session(key.session);
-                session.map_or(Ok(Waits::Nothing), |session| {
-                    drain(session, key.channel, stream, now)
-                })
-            })?;
-            match waits {
+            match drain(session, self.key.channel, stream, now)? {
                 Waits::Nothing => return Ok(()),
                 Waits::End => {
                     self.far_ended = true;
-                    return self.connection.stream.shut_write();
+                    return stream.shut_write();
                 }
-                Waits::Some(0) => match self.connection.stream.poll_write_ready(cx) {
+                Waits::Some(0) => match stream.poll_write_ready(cx) {
                     Poll::Pending => return Ok(()),
                     Poll::Ready(ready) => ready?,
                 },

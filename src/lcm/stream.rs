@@ -1,16 +1,19 @@
 //! An application's or a service's stream, TCP or Unix.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::lcm::local::LocalStream;
+use crate::net::reading;
 
-/// A stream that is registered with the core thread's runtime.
+/// A stream that is registered with a runtime: a front end's, then the core thread's.
 #[derive(Debug)]
 pub enum Stream {
     /// TCP.
@@ -20,7 +23,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Registers a stream. Must run on the core thread.
+    /// Registers a stream with the runtime of the calling thread.
     pub fn register(local: LocalStream) -> io::Result<Self> {
         Ok(match local {
             LocalStream::Tcp(stream) => Self::Tcp(TcpStream::from_std(stream)?),
@@ -28,10 +31,27 @@ impl Stream {
         })
     }
 
-    /// Reads what is there.
+    /// Takes the stream from its runtime.
+    pub fn into_local(self) -> io::Result<LocalStream> {
+        Ok(match self {
+            Self::Tcp(stream) => LocalStream::Tcp(stream.into_std()?),
+            Self::Unix(stream) => LocalStream::Unix(stream.into_std()?),
+        })
+    }
+
+    /// The port at the other end; zero where there is none.
+    pub fn port(&self) -> u16 {
+        match self {
+            // A connection that is gone has none, either.
+            Self::Tcp(stream) => stream.peer_addr().map_or(0, |peer| peer.port()),
+            Self::Unix(_) => 0,
+        }
+    }
+
+    /// Reads what is there. Must run on the core thread.
     pub fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.try_read(into),
+            Self::Tcp(stream) => reading::try_read(stream, into),
             Self::Unix(stream) => stream.try_read(into),
         }
     }
@@ -97,9 +117,49 @@ impl Stream {
     }
 
     fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Tcp(stream) => SockRef::from(stream),
-            Self::Unix(stream) => SockRef::from(stream),
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shut_write())
     }
 }

@@ -7,7 +7,6 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
 use crate::limits::ACCEPT_QUEUE;
-use crate::net::descriptors::wait_for_room;
 use crate::net::seldom::Seldom;
 
 /// First pause when descriptors or memory are short (R-F10: 50 to 500 ms).
@@ -84,14 +83,6 @@ pub async fn accept<L: Listener>(listener: &L) -> L::Accepted {
             pause = pause.saturating_mul(2).min(PAUSE_MAX);
         }
     }
-}
-
-/// [`accept`] for applications: the connection is handed out only when its descriptor, or another one,
-/// is none of those kept back. Dropping it half-way may close one connection that waits for that.
-pub async fn accept_application(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    let (stream, address) = accept(listener).await;
-    wait_for_room(&stream).await;
-    (stream, address)
 }
 
 /// Whether the system lacks descriptors or memory, so that retrying at once cannot help.

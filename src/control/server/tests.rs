@@ -12,6 +12,7 @@ use crate::control::client::{self, CallError};
 use crate::control::overlay::{FoundStatus, HopStatus};
 use crate::control::protocol::{Notice, Outcome};
 use crate::control::service::{Kill, Unanswered};
+use crate::control::socket::Access;
 use crate::control::status::{SessionStatus, Status};
 use crate::lcm::local::{Answer, Ending, LocalConnection, LocalStream};
 use crate::name::{Identity, Name};
@@ -107,7 +108,7 @@ fn room() -> Room {
         gate: sender,
         killed: Mutex::default(),
     });
-    let socket = Socket::bind(&path).unwrap();
+    let socket = Socket::bind(&path, Access::Own).unwrap();
     let mut server = JoinSet::new();
     let served = Arc::clone(&service);
     server.spawn(async move { serve(&socket, served).await });

@@ -1,8 +1,11 @@
 //! Deadlines over in-memory streams, and whole front ends over loopback sockets.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::*;
+use crate::lcm::local::LocalStream;
 
 async fn converse(front: &FrontEnd, stream: DuplexStream) -> bool {
     let deadline = Instant::now() + PREFACE_TIME;
@@ -133,6 +136,15 @@ struct Served {
 }
 
 async fn served(users: Option<Users>, prefaces_max: usize) -> Served {
+    served_to(None, users, prefaces_max).await
+}
+
+/// The same for programs of these users.
+async fn served_to(
+    uids: Option<BTreeSet<u32>>,
+    users: Option<Users>,
+    prefaces_max: usize,
+) -> Served {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (mut front, connections) = front(8);
@@ -140,7 +152,7 @@ async fn served(users: Option<Users>, prefaces_max: usize) -> Served {
     front.prefaces_max = prefaces_max;
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    tasks.spawn(Arc::new(front).serve(listener, stopped));
+    tasks.spawn(Arc::new(front).serve(Door::tcp(listener, uids), stopped));
     Served {
         address,
         connections,
@@ -175,10 +187,7 @@ async fn a_connection_is_handed_over_with_early_data_and_no_reply_yet() {
     // What has not been read early is still in the stream, which does not block.
     let mut rest = Vec::new();
     let error = stream.read_to_end(&mut rest).err();
-    assert_eq!(
-        error.map(|error| error.kind()),
-        Some(std::io::ErrorKind::WouldBlock)
-    );
+    assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::WouldBlock));
     assert_eq!(joined(&[&connection.early, &rest]), b"hello");
 
     // The client has heard of the login only.
@@ -274,7 +283,7 @@ async fn a_forward_leads_to_its_one_target_in_silence() {
     let mut tasks = JoinSet::new();
     let via = || vec![gateway()];
     tasks.spawn(serve_forward(
-        listener,
+        Door::tcp(listener, None),
         via,
         Target::Loopback(22),
         gate,
@@ -301,7 +310,7 @@ async fn a_forward_without_a_way_resets() {
     let (_stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(serve_forward(
-        listener,
+        Door::tcp(listener, None),
         Vec::new,
         Target::Loopback(22),
         gate,
@@ -311,6 +320,90 @@ async fn a_forward_without_a_way_resets() {
     let error = client.read(&mut [0; 1]).await.err();
     assert_eq!(
         error.map(|error| error.kind()),
-        Some(std::io::ErrorKind::ConnectionReset)
+        Some(ErrorKind::ConnectionReset)
+    );
+}
+
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+#[tokio::test]
+async fn programs_of_the_listed_users_come_in_and_others_are_reset() {
+    let mut open = served_to(Some([own_uid()].into()), None, PREFACES_MAX).await;
+    let mut client = TcpStream::connect(open.address).await.unwrap();
+    let request = joined(&[GREETING, &named(b"example.org", 443)]);
+    client.write_all(&request).await.unwrap();
+    assert!(open.connections.recv().await.is_some());
+
+    let closed = served_to(Some([own_uid() ^ 1].into()), None, PREFACES_MAX).await;
+    let mut client = TcpStream::connect(closed.address).await.unwrap();
+    let error = client.read(&mut [0; 1]).await.err();
+    assert_eq!(
+        error.map(|error| error.kind()),
+        Some(ErrorKind::ConnectionReset)
+    );
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_a_front_end_for_its_users() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    for (uid, expected) in [(own_uid(), true), (own_uid() ^ 1, false)] {
+        // The one before goes with its task.
+        let _ = std::fs::remove_file(&path);
+        let door = Door::unix(UnixListener::bind(&path).unwrap(), [uid].into());
+        let (front, mut connections) = front(1);
+        let (_stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::new(front).serve(door, stopped));
+        let mut client = UnixStream::connect(&path).await.unwrap();
+        let request = joined(&[GREETING, &named(b"example.org", 443), b"hello"]);
+        // Who is turned away may notice at once.
+        let _ = client.write_all(&request).await;
+        if !expected {
+            let mut said = Vec::new();
+            let _ = client.read_to_end(&mut said).await;
+            assert_eq!(said, b"");
+            continue;
+        }
+        let connection = connections.recv().await.unwrap();
+        assert_eq!(connection.port, 0);
+        let LocalStream::Unix(mut stream) = connection.stream else {
+            panic!("not a Unix socket")
+        };
+        let mut rest = Vec::new();
+        let error = stream.read_to_end(&mut rest).err();
+        assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::WouldBlock));
+        assert_eq!(joined(&[&connection.early, &rest]), b"hello");
+        stream.write_all(b"!").unwrap();
+        let mut said = [0; 3];
+        client.read_exact(&mut said).await.unwrap();
+        assert_eq!(said, *b"\x05\x00!");
+    }
+}
+
+#[tokio::test]
+async fn a_forward_takes_a_unix_socket_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let door = Door::unix(UnixListener::bind(&path).unwrap(), [own_uid()].into());
+    let (gate, mut connections) = mpsc::channel(1);
+    let (_stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    let via = || vec![gateway()];
+    tasks.spawn(serve_forward(
+        door,
+        via,
+        Target::Loopback(22),
+        gate,
+        stopped,
+    ));
+    let _client = UnixStream::connect(&path).await.unwrap();
+    let connection = connections.recv().await.unwrap();
+    assert!(matches!(connection.stream, LocalStream::Unix(_)));
+    assert_eq!(
+        (connection.port, connection.target),
+        (0, Target::Loopback(22))
     );
 }
