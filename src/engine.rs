@@ -424,7 +424,10 @@ impl Loop {
             Event::SessionDown(number, peer, reason) => {
                 tracing::info!(session = number, peer = show(peer), %reason, "session down");
             }
-            Event::LinkDead(link) => self.end_link(link, "it does not answer", Reason::Suspicion),
+            Event::LinkDead(link) => {
+                let why = "it does not answer, or newer links have taken its place";
+                self.end_link(link, why, Reason::Suspicion);
+            }
             Event::LinkDoubtful(link) => {
                 if let Some(running) = self.links.borrow().get(&link) {
                     tracing::debug!(link = running.label, "link owes an answer");

@@ -13,13 +13,14 @@ pub(super) use crate::core::links::writing::OUTBOX_MAX;
 use crate::core::overlay::Onward;
 use crate::core::paths::Carrier;
 use crate::core::{Core, Deliver, Entry};
-use crate::limits::{HOPS_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_UNPROVED_MAX};
+use crate::limits::{HOPS_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_PER_NAME, LINKS_UNPROVED_MAX};
 use crate::link::frames::{FrameOpener, FrameSealer};
 use crate::link::handshake::EARLY_MAX;
 use crate::link::liveness::{Due, Liveness};
 use crate::name::Name;
 use crate::session::{Arrived, Delivery, HelloTo, LinkEvent};
 use crate::srm::resume::Reason;
+use crate::ssm::schedule::Secret;
 use crate::time::Time;
 use crate::wire::codec::Reader;
 use crate::wire::frame::ChannelId;
@@ -34,12 +35,14 @@ pub struct Joined {
     pub peer: Name,
     /// Its certified X25519 static.
     pub static_public: [u8; 32],
+    /// Serial of the certificate of that.
+    pub serial: u64,
     /// Its boot id.
     pub boot: [u8; 16],
     /// Key of what we send.
-    pub send_key: [u8; 32],
+    pub send_key: Secret,
     /// Key of what we receive.
-    pub receive_key: [u8; 32],
+    pub receive_key: Secret,
     /// Whether we dialled.
     pub dialled: bool,
     /// The other end of the TCP connection, for status.
@@ -52,6 +55,9 @@ pub struct Joined {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) peer: Name,
+    /// Of the neighbour's certificate.
+    static_public: [u8; 32],
+    serial: u64,
     pub(super) boot: [u8; 16],
     pub(super) dialled: bool,
     pub(super) endpoint: String,
@@ -124,6 +130,7 @@ impl Core {
         let Joined {
             peer,
             static_public,
+            serial,
             boot,
             send_key,
             receive_key,
@@ -131,8 +138,14 @@ impl Core {
             endpoint,
             shortcut,
         } = joined;
+        if self.peers.get(&peer).and_then(|known| known.serial) > Some(serial) {
+            // A session has shown a newer certificate since (R-H11).
+            return None;
+        }
         let mut link = Link {
             peer,
+            static_public,
+            serial,
             boot,
             dialled,
             endpoint,
@@ -154,18 +167,24 @@ impl Core {
             self.hot.insert(number);
         }
         self.links.insert(number, link);
-        self.peers.entry(peer).or_default().static_public = Some(static_public);
         Some(number)
     }
 
     /// The neighbour is there: the link carries its sessions from here on.
-    fn link_proved(&mut self, number: LinkNumber, now: Time) {
+    pub(super) fn link_proved(&mut self, number: LinkNumber, now: Time) {
         let Some(link) = self.links.get_mut(&number) else {
             return;
         };
         link.proved = true;
         let (peer, boot) = (link.peer, link.boot);
+        let (static_public, serial) = (link.static_public, link.serial);
+        let known = self.peers.entry(peer).or_default();
+        if known.serial <= Some(serial) {
+            known.static_public = Some(static_public);
+            known.serial = Some(serial);
+        }
         self.neighbours.add(peer, number);
+        self.end_oldest(peer);
         if self.takes_part(peer) {
             // The other end cannot tell a shortcut from other links: beside one of them it is none.
             for link in self.neighbours.all(peer.tag()) {
@@ -180,6 +199,16 @@ impl Core {
         self.reroute_all(Some(peer), now);
         self.peer_reachable(peer, Some(boot), now);
         self.settle_overlay(now);
+    }
+
+    /// A neighbour may not take the links of all others: its oldest ends when there are too many.
+    fn end_oldest(&mut self, peer: Name) {
+        let links = self.neighbours.all(peer.tag());
+        if links.len() > LINKS_PER_NAME
+            && let Some(oldest) = links.iter().min()
+        {
+            self.events.push_back(Event::LinkDead(*oldest));
+        }
     }
 
     /// Whether a link to a neighbour takes part in the overlay.
