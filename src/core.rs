@@ -47,12 +47,14 @@ use crate::core::paths::Carrier;
 use crate::core::requests::Requests;
 use crate::core::seek::Seek;
 use crate::core::shortcuts::Shortcut;
+use crate::limits::ASKS_PER_SECOND;
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::session::{
     EndReason, Event as SessionEvent, HelloTo, LinkEvent, Options, ResetCode, Session,
 };
+use crate::srm::budget::Budget;
 use crate::ssm::handshake::Cookie;
 use crate::ssm::suite::Suite;
 use crate::time::{Calendar, Time};
@@ -148,6 +150,8 @@ struct Peer {
     not_after: Option<Calendar>,
     /// Sessions, the newest last.
     sessions: Vec<u32>,
+    /// What its sessions hold of the memory.
+    memory: Option<Budget>,
     /// Sessions that it began and of which no packet ever opened here, the one last spoken of last.
     unheard: VecDeque<[u8; 32]>,
     attempt: Option<Attempt>,
@@ -163,6 +167,8 @@ struct Peer {
     /// Handshakes that it may cause as a neighbour, and Hellos that came from it as one.
     bucket: Bucket,
     arrivals: Meter,
+    /// Re-Hellos that all sessions with it may send by every way (R-R8).
+    asks: Bucket,
 }
 
 /// One node without its sockets.
@@ -252,6 +258,14 @@ impl Core {
     #[must_use]
     pub fn with_reset_oldest(mut self) -> Self {
         self.reset_oldest = true;
+        self
+    }
+
+    /// Holds at most so many bytes of frames for others, and of the directory (R-X1).
+    #[must_use]
+    pub fn with_overlay_memory(mut self, relay: usize, directory: usize) -> Self {
+        self.relay = Relay::new(Bounds::within(relay));
+        self.overlay.bound_directory(directory);
         self
     }
 
@@ -348,7 +362,7 @@ impl Core {
                 continue;
             };
             self.let_requests_go(number, now);
-            self.send_signals(number, peer);
+            self.send_signals(number, peer, now);
             let Some(entry) = self.sessions.get(&number) else {
                 continue;
             };
@@ -368,12 +382,19 @@ impl Core {
 
     /// Sends the Re-Hellos of a session: questions everywhere, answers to where the question came from, by
     /// a link to the peer and through relays.
-    fn send_signals(&mut self, number: u32, peer: Name) {
+    fn send_signals(&mut self, number: u32, peer: Name, now: Time) {
         while let Some(signal) = self
             .sessions
             .get_mut(&number)
             .and_then(|entry| entry.session.poll_signal())
         {
+            if matches!(signal.to, HelloTo::Everywhere(_))
+                && let Some(known) = self.peers.get_mut(&peer)
+                && !known.asks.pass(ASKS_PER_SECOND, now)
+            {
+                // It is as if it had been lost: the session asks again.
+                continue;
+            }
             let places: Vec<&Location> = match &signal.to {
                 HelloTo::Everywhere(places) => places.iter().collect(),
                 HelloTo::At(place) => vec![place],

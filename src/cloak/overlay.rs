@@ -150,6 +150,11 @@ impl Overlay {
         overlay
     }
 
+    /// Keeps at most so many bytes of the directory.
+    pub const fn bound_directory(&mut self, bytes: usize) {
+        self.directory.bound(bytes);
+    }
+
     fn bearings(&self) -> Bearings<'_> {
         Bearings {
             me: self.me,
