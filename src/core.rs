@@ -14,6 +14,7 @@ mod gate;
 mod half_open;
 mod handshakes;
 mod links;
+mod memory;
 mod overlay;
 mod paths;
 mod requests;
@@ -51,9 +52,7 @@ use crate::limits::ASKS_PER_SECOND;
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
-use crate::session::{
-    EndReason, Event as SessionEvent, HelloTo, LinkEvent, Options, ResetCode, Session,
-};
+use crate::session::{Event as SessionEvent, HelloTo, LinkEvent, Options, ResetCode, Session};
 use crate::srm::budget::Budget;
 use crate::ssm::handshake::Cookie;
 use crate::ssm::suite::Suite;
@@ -253,22 +252,6 @@ impl Core {
         }
     }
 
-    /// When memory is used up, ends suspended sessions instead of making everybody wait: first the one
-    /// that was suspended first, whose bytes have waited longest (R-X3).
-    #[must_use]
-    pub fn with_reset_oldest(mut self) -> Self {
-        self.reset_oldest = true;
-        self
-    }
-
-    /// Holds at most so many bytes of frames for others, and of the directory (R-X1).
-    #[must_use]
-    pub fn with_overlay_memory(mut self, relay: usize, directory: usize) -> Self {
-        self.relay = Relay::new(Bounds::within(relay));
-        self.overlay.bound_directory(directory);
-        self
-    }
-
     /// This node's name.
     pub fn name(&self) -> Name {
         self.me.name()
@@ -401,26 +384,6 @@ impl Core {
             };
             let ways = self.all_ways(peer, &places);
             self.send_signal(ways, &signal.message);
-        }
-    }
-
-    /// While memory is used up, ends the session that was suspended first, of those that hold any.
-    fn relieve(&mut self) {
-        let budget = self.settings.session.budget.clone();
-        let mut starved = budget.take_starved();
-        while starved || budget.is_exhausted() {
-            starved = false;
-            let oldest = self
-                .sessions
-                .iter()
-                .filter(|(_, entry)| entry.session.is_suspended() && entry.session.holds_memory())
-                .min_by_key(|(_, entry)| entry.session.since())
-                .map(|(number, _)| *number);
-            let Some(entry) = oldest.and_then(|number| self.sessions.get_mut(&number)) else {
-                return;
-            };
-            entry.session.end(EndReason::MemoryPressure);
-            self.touched.extend(oldest);
         }
     }
 
