@@ -421,6 +421,14 @@ impl Loop {
                     "a pause is over"
                 );
             }
+            Event::Forged(number, peer, count) => {
+                tracing::warn!(
+                    session = number,
+                    peer = show(peer),
+                    count,
+                    "packets do not open: somebody on the way forges or spoils them"
+                );
+            }
             Event::SessionDown(number, peer, reason) => {
                 tracing::info!(session = number, peer = show(peer), %reason, "session down");
             }

@@ -275,6 +275,10 @@ impl World {
                     }
                 }
             }
+            Event::Forged(_, _, count) => {
+                let what = format!("{count} packets do not open at {side}, and nobody forges any");
+                self.oracle.fault(what);
+            }
             Event::SessionDown(_, _, why) => self.session_down(side, why),
             Event::Unassigned(..)
             | Event::SessionUp(..)
@@ -297,6 +301,7 @@ impl World {
             EndReason::Goodbye | EndReason::Local | EndReason::PeerLostState => {}
             EndReason::Misbehaved(_)
             | EndReason::Exhausted
+            | EndReason::Forged
             | EndReason::GivenUp
             | EndReason::Expired
             | EndReason::MemoryPressure => {
