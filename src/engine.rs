@@ -421,14 +421,7 @@ impl Loop {
                     "a pause is over"
                 );
             }
-            Event::Forged(number, peer, count) => {
-                tracing::warn!(
-                    session = number,
-                    peer = show(peer),
-                    count,
-                    "packets do not open: somebody on the way forges or spoils them"
-                );
-            }
+            Event::Forged(number, peer, count) => warn_of_forgery(number, &show(peer), count),
             Event::SessionDown(number, peer, reason) => {
                 tracing::info!(session = number, peer = show(peer), %reason, "session down");
             }
@@ -463,4 +456,13 @@ impl Loop {
             }
         }
     }
+}
+
+fn warn_of_forgery(session: u32, peer: &str, count: u64) {
+    tracing::warn!(
+        session,
+        peer,
+        count,
+        "packets do not open: somebody on the way forges or spoils them"
+    );
 }
