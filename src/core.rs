@@ -148,6 +148,8 @@ struct Peer {
     not_after: Option<Calendar>,
     /// Sessions, the newest last.
     sessions: Vec<u32>,
+    /// Sessions that it began and of which no packet ever opened here, the one last spoken of last.
+    unheard: VecDeque<[u8; 32]>,
     attempt: Option<Attempt>,
     /// What a loaded peer wants to see with our next Hello, and since when we have it.
     cookie: Option<(Cookie, Time)>,
@@ -462,6 +464,9 @@ impl Core {
         }
         if let Some(peer) = self.peers.get_mut(&entry.session.peer()) {
             peer.sessions.retain(|known| *known != number);
+            if !entry.session.is_confirmed() {
+                peer.note_unheard(entry.session.sess_id());
+            }
         }
     }
 

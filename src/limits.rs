@@ -120,7 +120,8 @@ pub const HANDSHAKE_RETRY: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(1));
 /// Longest pause between tries of a handshake for which no channel waits (R-H9).
 pub const HANDSHAKE_RETRY_IDLE: Duration = Duration::from_secs(90);
-/// Half-open handshakes kept by a responder, in all and per initiator (R-H6); the oldest goes.
+/// Half-open handshakes kept by a responder, in all and per initiator (R-H6); the oldest goes. As many of an
+/// initiator that came to nothing are remembered.
 pub const HALF_OPEN_MAX: (usize, usize) = (1_024, 4);
 /// Half-open handshakes that came by one link (R-H6); the oldest of the link goes.
 pub const HALF_OPEN_PER_LINK: usize = 64;

@@ -14,6 +14,7 @@
 //! reach the application in order and once; an end is shown only behind every byte before it, and
 //! everything else is a reset. A session knows neither links nor addresses of the overlay.
 
+mod anew;
 mod audit;
 mod channel;
 mod event;
@@ -184,7 +185,8 @@ pub struct Session {
     relayed: bool,
     /// Bytes of channels wait until then, even if the window has room.
     paced_until: Option<Time>,
-    confirmed: bool,
+    /// A packet of the peer has opened.
+    heard: bool,
     finished: channel::Told,
     channels: BTreeMap<ChannelId, Channel>,
     opened_by_peer: Ranges,
@@ -251,7 +253,7 @@ impl Session {
             packet_len: PACKET_PLAIN_CHOSEN,
             relayed: false,
             paced_until: None,
-            confirmed: side == Side::A,
+            heard: false,
             finished: channel::Told::Due,
             channels: BTreeMap::new(),
             opened_by_peer: Ranges::default(),
@@ -312,7 +314,7 @@ impl Session {
 
     /// Whether the peer has shown that it holds the keys.
     pub const fn is_confirmed(&self) -> bool {
-        self.confirmed
+        self.heard || matches!(self.side, Side::A)
     }
 
     /// Whether the peer cannot be reached.

@@ -44,7 +44,8 @@ pub enum Event {
     Reset(ChannelKey, ResetCode),
     /// The channel has ended cleanly; it is gone.
     Closed(ChannelKey),
-    /// A session is there.
+    /// A session is there, or begins anew under its number: nothing of it had reached the peer, all of it goes
+    /// again.
     SessionUp(u32, Name),
     /// A session's peer cannot be reached.
     Suspended(u32, Name, Reason),

@@ -7,9 +7,43 @@ use crate::limits::{
     SESSIONS_PER_PEER,
 };
 use crate::name::Name;
+use crate::ssm::established::Known;
 use crate::time::Time;
 
+impl Peer {
+    /// A session of this peer's is gone before any packet of it opened.
+    pub(super) fn note_unheard(&mut self, sess_id: [u8; 32]) {
+        self.unheard.retain(|known| *known != sess_id);
+        if self.unheard.len() >= HALF_OPEN_MAX.1 {
+            self.unheard.pop_front();
+        }
+        self.unheard.push_back(sess_id);
+    }
+}
+
 impl Core {
+    /// What is left of a session that its peer asks for. One that nothing has confirmed is given up: what
+    /// was said in it is said again in the one that takes its place.
+    pub(super) fn state_of(&mut self, peer: Name, asked: [u8; 32]) -> Known {
+        let is = |entry: &Entry| entry.session.peer() == peer && entry.session.sess_id() == asked;
+        let found = self.sessions.iter().find(|(_, entry)| is(entry));
+        if let Some((number, entry)) = found {
+            if entry.session.is_confirmed() {
+                return Known::Yes;
+            }
+            self.forget_session(*number);
+        }
+        let known = self.peers.get_mut(&peer);
+        match known.filter(|known| known.unheard.contains(&asked)) {
+            Some(known) => {
+                // It may have to be told once more.
+                known.note_unheard(asked);
+                Known::Never
+            }
+            None => Known::No,
+        }
+    }
+
     fn half_open(&self) -> impl Iterator<Item = (u32, &Entry)> {
         self.sessions
             .iter()

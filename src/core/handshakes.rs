@@ -10,7 +10,7 @@ use crate::limits::{COOKIE_LIFE, HANDSHAKE_RETRY, HANDSHAKE_RETRY_IDLE, HANDSHAK
 use crate::name::Name;
 use crate::name::certificate::PeerKeys;
 use crate::session::{EndReason, Places, Session};
-use crate::ssm::established::Established;
+use crate::ssm::established::{Established, Known};
 use crate::ssm::handshake::{Choice, Cookie, Initiator, Offer, Received, Responder};
 use crate::ssm::suite::choose_suite;
 use crate::time::Time;
@@ -285,17 +285,13 @@ impl Core {
             attempt.give_way(now);
         }
         self.note_certificate(received.certificate());
-        let asked_known = received.asked().map(|asked| {
-            self.sessions
-                .values()
-                .any(|entry| entry.session.peer() == peer && entry.session.sess_id() == asked)
-        });
         let Some(suite) = choose_suite(received.suites(), &self.settings.suites) else {
             return;
         };
         if !self.room_for_half_open(peer, link, now) {
             return;
         }
+        let asked_known = received.asked().map(|asked| self.state_of(peer, asked));
         let choice = Choice {
             suite,
             index: self.random.number(),
@@ -313,7 +309,7 @@ impl Core {
             .map(|link| link.boot);
         let number = self.insert_session(&established, boot, route.from_location.clone(), now);
         if let Some(entry) = self.sessions.get_mut(&number) {
-            entry.spare = asked_known == Some(true);
+            entry.spare = asked_known == Some(Known::Yes);
             entry.ingress = Some(link);
         }
         self.answer_signal(link, route, &hello);
@@ -364,20 +360,25 @@ impl Core {
         let asked = known.attempt.take().and_then(|attempt| attempt.asked);
         self.note_certificate(&established.certificate);
         let (boot, answer) = (established.peer_boot_id, established.asked_known);
+        if let Some(asked) = asked.filter(|_| answer == Some(Known::Never))
+            && self.begin_anew(asked, &established, route.from_location.clone(), now)
+        {
+            return self.confirmed(asked, peer, now);
+        }
         let number = self.insert_session(&established, boot, route.from_location.clone(), now);
         if !asked.is_some_and(|asked| self.state_checked(asked, answer, number)) {
             self.confirmed(number, peer, now);
         }
     }
 
-    /// The peer has said, sealed, whether it still has a session (R-R10). True when that one goes on and
-    /// the one that asked has done its work.
-    fn state_checked(&mut self, asked: u32, answer: Option<bool>, fresh: u32) -> bool {
+    /// The peer has said, sealed, what it still has of a session (R-R10). True when that one goes on and the
+    /// one that asked has done its work.
+    fn state_checked(&mut self, asked: u32, answer: Option<Known>, fresh: u32) -> bool {
         let Some(entry) = self.sessions.get_mut(&asked) else {
             return false;
         };
         self.touched.insert(asked);
-        if answer == Some(false) {
+        if matches!(answer, Some(Known::No | Known::Never)) {
             entry.session.end(EndReason::PeerLostState);
             return false;
         }
@@ -386,6 +387,34 @@ impl Core {
             entry.session.close();
             self.touched.insert(fresh);
         }
+        true
+    }
+
+    /// A session of which the peer has never opened a packet goes on with the keys of another handshake.
+    fn begin_anew(
+        &mut self,
+        number: u32,
+        established: &Established,
+        peer_location: Location,
+        now: Time,
+    ) -> bool {
+        let places = Places {
+            own: self.own_location(),
+            peer: peer_location,
+        };
+        let Some(entry) = self.sessions.get_mut(&number) else {
+            return false;
+        };
+        let before = entry.session.local_index();
+        if !entry.session.begin_anew(established, places, now) {
+            return false;
+        }
+        entry.boot = established.peer_boot_id;
+        entry.handshakes += 1;
+        entry.hops = None;
+        self.by_index.remove(&before);
+        self.by_index.insert(established.local_index, number);
+        self.reroute(number, None, now);
         true
     }
 

@@ -101,10 +101,10 @@ impl Session {
         let (which, pair) = keys;
         self.heard_at = now;
         self.suspected = false;
-        if !self.confirmed {
-            self.confirmed = true;
+        if !self.is_confirmed() {
             self.events.push_back(Event::Confirmed);
         }
+        self.heard = true;
         let was_suspended = self.is_suspended();
         let state = self.pair_state(pair);
         let highest = state.highest.is_none_or(|high| number > high);

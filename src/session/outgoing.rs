@@ -92,7 +92,7 @@ impl Session {
             || self.finished == Told::Due
             || !self.news.is_empty()
             || !self.gone.is_empty();
-        acks_due || (flight_has_room && self.confirmed && (news || self.may_send_data(now)))
+        acks_due || (flight_has_room && self.is_confirmed() && (news || self.may_send_data(now)))
     }
 
     /// Whether bytes of channels wait and the path takes them.

@@ -49,7 +49,7 @@ impl Session {
         Some((send, ReceiveHalf::new(budget.clone(), window, now)))
     }
 
-    fn insert(&mut self, id: ChannelId, channel: Channel, now: Time) {
+    pub(super) fn insert(&mut self, id: ChannelId, channel: Channel, now: Time) {
         if self.channels.is_empty() {
             self.idle_since = None;
             self.resume.set_channels_open(true, now);

@@ -36,8 +36,8 @@ fn party(seed: u8) -> LocalParty {
     LocalParty::new(identity, key, terms, [seed; 16], OverlayId::of("test"))
 }
 
-fn pairing() -> Pairing {
-    let random = &mut Random::from_number(1);
+/// What a handshake gives to its two ends.
+fn handshake(random: &mut Random) -> [Established; 2] {
     let (a, b) = (party(1), party(2));
     let keys = PeerKeys {
         name: b.name(),
@@ -61,6 +61,13 @@ fn pairing() -> Pairing {
     };
     let (theirs, answer) = received.answer(&b, choice, random).unwrap();
     let ours = initiator.finish(&answer, Calendar(5), None).unwrap();
+    [ours, theirs]
+}
+
+/// Two sessions that have not spoken yet.
+fn fresh() -> Pairing {
+    let random = &mut Random::from_number(1);
+    let ends = handshake(random);
     let options = Options {
         acks: AckPolicy {
             every: 1,
@@ -71,19 +78,18 @@ fn pairing() -> Pairing {
         max_j: None,
         key_use: KeyUse::default(),
     };
-    let mut session = |established| {
-        Session::new(
-            established,
-            Places::NEIGHBOURS,
-            options.clone(),
-            random,
-            Time::ZERO,
-        )
+    let session = |established: &Established| {
+        let (places, options) = (Places::NEIGHBOURS, options.clone());
+        Session::new(established, places, options, random, Time::ZERO)
     };
-    let mut pairing = Pairing {
-        ends: [session(&ours), session(&theirs)],
+    Pairing {
+        ends: ends.each_ref().map(session),
         now: Time::ZERO,
-    };
+    }
+}
+
+fn pairing() -> Pairing {
+    let mut pairing = fresh();
     pairing.settle();
     pairing
 }
@@ -247,8 +253,58 @@ fn a_peer_that_leaves_gaps_between_its_channels_fills_nothing() {
 fn an_unconfirmed_session_has_no_timer_that_is_due_for_ever() {
     let mut pairing = pairing();
     let session = &mut pairing.ends[1];
-    session.confirmed = false;
+    session.heard = false;
     let late = Time::ZERO + crate::limits::SESSION_IDLE * 2;
     session.handle_timeout(late);
     assert!(session.poll_timeout() > late);
+}
+
+#[test]
+fn what_reached_nobody_goes_again_under_the_keys_of_the_next_handshake() {
+    let mut pairing = fresh();
+    let now = pairing.now;
+    let target = Target::Loopback(80);
+    let [first, second, given_up] =
+        [7, 8, 9].map(|port| pairing.ends[0].open(target.clone(), port, now).unwrap());
+    assert_eq!(pairing.ends[0].push(first, b"question"), 8);
+    pairing.ends[0].finish(first);
+    while pairing.packet(0).is_some() {}
+    pairing.ends[0].reset(given_up, ResetCode::Connection);
+    pairing.now += Duration::from_secs(20);
+    pairing.ends[0].handle_timeout(pairing.now);
+    assert!(pairing.ends[0].is_suspended());
+
+    let [ours, theirs] = handshake(&mut Random::from_number(2));
+    let now = pairing.now;
+    assert!(!pairing.ends[1].begin_anew(&theirs, Places::NEIGHBOURS, now));
+    assert!(!pairing.ends[0].begin_anew(&theirs, Places::NEIGHBOURS, now));
+    assert!(pairing.ends[0].begin_anew(&ours, Places::NEIGHBOURS, now));
+    assert_eq!(pairing.ends[0].sess_id(), ours.sess_id());
+    let options = pairing.ends[1].options.clone();
+    let random = &mut Random::from_number(3);
+    pairing.ends[1] = Session::new(&theirs, Places::NEIGHBOURS, options, random, now);
+    pairing.settle();
+    let incoming = |event: Event| match event {
+        Event::Incoming { channel, .. } => Some(channel),
+        _ => None,
+    };
+    let opened: Vec<_> = pairing.events(1).into_iter().filter_map(incoming).collect();
+    assert_eq!(opened, [first, second]);
+    assert_eq!(pairing.ends[1].waiting(first).0, b"question");
+    for id in opened {
+        pairing.ends[1].accept(id);
+    }
+    pairing.settle();
+    let events = pairing.events(0);
+    let at = |wanted: &Event| events.iter().position(|event| event == wanted).unwrap();
+    assert!(at(&Event::Suspended(Reason::Suspicion)) < at(&Event::Resumed));
+    assert!(at(&Event::Resumed) < at(&Event::Opened(first)));
+    assert!(!events.iter().any(|event| matches!(event, Event::Reset(..))));
+    let next = pairing.ends[0].open(target, 10, now).unwrap();
+    assert!(next.counter() > given_up.counter(), "an id is used once");
+
+    // Who has been heard cannot say so any more.
+    let [ours, _] = handshake(&mut Random::from_number(4));
+    assert!(!pairing.ends[0].begin_anew(&ours, Places::NEIGHBOURS, now));
+    assert!(pairing.ends[0].channel(first).is_some());
 }

@@ -26,7 +26,8 @@ pub enum LinkEvent {
 impl Session {
     /// Reacts to a change of the links below (rules 1, 2 and 18 of PROTOCOL 8).
     pub fn link_event(&mut self, event: LinkEvent, now: Time) {
-        if self.ended {
+        // Who asked for a session that nothing has confirmed may be a replay: it gets answers only.
+        if self.ended || !self.is_confirmed() {
             return;
         }
         let (epochs, random) = (&mut self.epochs, &mut self.random);
@@ -70,7 +71,7 @@ impl Session {
 
     /// Suspends at once: keys are erased, local reads pause.
     fn suspend(&mut self, cause: Reason, now: Time) {
-        if self.is_suspended() || !self.confirmed {
+        if self.is_suspended() || !self.is_confirmed() {
             return;
         }
         // The goodbye finds no way any more; whoever waits for the end must not wait for a resume.
@@ -150,7 +151,7 @@ impl Session {
         } else if !self.channels.is_empty() && !self.probe_due {
             consider(Some(self.heard_at.max(self.sent_at) + HEARTBEAT));
         }
-        if self.channels.is_empty() && self.goodbye.is_none() && self.confirmed {
+        if self.channels.is_empty() && self.goodbye.is_none() && self.is_confirmed() {
             consider(self.nobody_since().map(|since| since + SESSION_IDLE));
         } else if !self.channels.is_empty() {
             consider(Some(self.maintained_at + MAINTENANCE));
@@ -216,7 +217,7 @@ impl Session {
         let idle = self
             .nobody_since()
             .is_some_and(|since| now.since(since) >= SESSION_IDLE);
-        if idle && self.confirmed {
+        if idle && self.is_confirmed() {
             self.close();
         }
         if now.since(self.maintained_at) >= MAINTENANCE {
@@ -252,7 +253,7 @@ impl Session {
 
     /// Says goodbye with the next packet and ends; at once when the peer cannot be reached.
     pub fn close(&mut self) {
-        if self.is_suspended() || !self.confirmed {
+        if self.is_suspended() || !self.is_confirmed() {
             self.end(EndReason::Local);
         } else {
             self.goodbye = Some(EndReason::Local);

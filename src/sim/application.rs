@@ -74,6 +74,8 @@ pub(super) enum Sabotage {
 pub(super) struct Oracle {
     /// Directions by flow and sender.
     directions: BTreeMap<(Flow, usize), Direction>,
+    /// Sessions that began anew: the SessID under which their flows are known.
+    renewed: BTreeMap<[u8; 32], [u8; 32]>,
     /// The first rule that was broken.
     pub(super) broken: Option<String>,
     #[cfg(test)]
@@ -83,6 +85,12 @@ pub(super) struct Oracle {
 impl Oracle {
     fn direction(&mut self, flow: Flow, sender: usize) -> &mut Direction {
         self.directions.entry((flow, sender)).or_default()
+    }
+
+    /// The flow of a channel.
+    fn flow(&self, sess_id: [u8; 32], channel: ChannelId) -> Flow {
+        let first = self.renewed.get(&sess_id).copied();
+        (first.unwrap_or(sess_id), channel)
     }
 
     pub(super) fn fault(&mut self, what: String) {
@@ -247,7 +255,7 @@ impl Applications {
         oracle: &mut Oracle,
         random: &mut Random,
     ) {
-        let flow = (sess_id, key.channel);
+        let flow = oracle.flow(sess_id, key.channel);
         let application = Application {
             flow,
             asleep: random.below(6) == 0,
@@ -263,6 +271,15 @@ impl Applications {
         };
         oracle.direction(flow, self.side).wanted = wanted;
         self.entered += 1;
+    }
+
+    /// A session is there; with channels if it began anew, which go on under its new SessID.
+    pub(super) fn session_up(&self, session: u32, sess_id: [u8; 32], oracle: &mut Oracle) {
+        let mut all = self.all.iter();
+        let going_on = all.find(|(key, _)| key.session == session);
+        if let Some((_, application)) = going_on {
+            oracle.renewed.insert(sess_id, application.flow.0);
+        }
     }
 
     /// The peer asks for a channel.

@@ -275,9 +275,15 @@ impl World {
                     }
                 }
             }
+            Event::SessionUp(number, _) => {
+                if let Some(session) = node.core.session(number) {
+                    let sess_id = session.sess_id();
+                    node.applications
+                        .session_up(number, sess_id, &mut self.oracle);
+                }
+            }
             Event::SessionDown(_, _, why) => self.session_down(side, why),
             Event::Unassigned(..)
-            | Event::SessionUp(..)
             | Event::LinkDoubtful(_)
             | Event::Paused(..)
             | Event::WantLink(_)

@@ -274,6 +274,18 @@ impl SendHalf {
         }
     }
 
+    /// Goes back to the beginning, for another peer to whom nothing was shown and which permits `permitted`
+    /// bytes. False when something was acknowledged: that is not kept any more.
+    pub fn begin_anew(&mut self, permitted: u64) -> bool {
+        if self.ring.start() > 0 || self.fin == Fin::Acknowledged {
+            return false;
+        }
+        self.rewind();
+        (self.shown, self.fin_shown) = (0, false);
+        self.permitted = permitted;
+        true
+    }
+
     /// Drops everything: the channel was reset.
     pub fn discard(&mut self) {
         self.ring.clear();

@@ -5,6 +5,17 @@ use crate::name::certificate::Verified;
 use crate::ssm::schedule::{Agreement, Secret, Side};
 use crate::ssm::suite::Suite;
 
+/// What a responder still has of the session that was asked about (R-R10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    No,
+    /// All of it: it goes on.
+    Yes,
+    /// Nothing, and no packet of it has ever opened there.
+    Never,
+}
+
 /// A session as both ends agreed on it. Make [`crate::ssm::epoch::Epochs`] from it and drop it: it
 /// holds the root of all keys.
 #[derive(Debug)]
@@ -27,9 +38,8 @@ pub struct Established {
     pub peer_features: u32,
     /// The mark of the peer's present start; known to the initiator only.
     pub peer_boot_id: Option<[u8; 16]>,
-    /// The responder's answer whether it still has the session that was asked about (R-R10); `None`
-    /// when nothing was asked.
-    pub asked_known: Option<bool>,
+    /// The responder's answer about the session that was asked for; `None` when nothing was asked.
+    pub asked_known: Option<Known>,
     /// Root of all keys.
     pub(super) root: Secret,
 }

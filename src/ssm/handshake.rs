@@ -11,6 +11,7 @@
 use thiserror::Error;
 
 use crate::name::certificate::{CERTIFICATE_LEN, CertificateError};
+use crate::ssm::established::Known;
 use crate::ssm::noise::{EPHEMERAL_LEN, NoiseError, STATIC_LEN, TAG_LEN};
 use crate::ssm::suite::Suite;
 use crate::wire::codec::DecodeError;
@@ -62,7 +63,7 @@ pub struct Offer {
     pub index: u64,
     /// Source port of the application's connection, zero if none.
     pub port: u16,
-    /// A session id of which the responder shall say whether it still has it (R-R10).
+    /// A session id of which the responder shall say what it still has (R-R10).
     pub asked: Option<[u8; 32]>,
 }
 
@@ -75,8 +76,8 @@ pub struct Choice {
     pub index: u64,
     /// Port of the responder's side, zero if none.
     pub port: u16,
-    /// Whether it has the session that was asked about; ignored when nothing was asked.
-    pub known: Option<bool>,
+    /// What it has of the session that was asked about; ignored when nothing was asked.
+    pub known: Option<Known>,
 }
 
 /// Why a handshake message is refused. All but the first three prove that the peer made it.

@@ -21,6 +21,8 @@ use crate::wire::tree::{Announce, Grant, Message, Part, Signature};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) name: Name,
+    /// The tree it was in.
+    pub(super) tree: u64,
     pub(super) until: Time,
 }
 
@@ -230,6 +232,7 @@ impl Tree {
         };
         self.asked = Some(Asked {
             name,
+            tree: place.charter.tree,
             until: now + TREE_ANSWER,
         });
         self.send(name, &message);

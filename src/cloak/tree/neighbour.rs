@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cloak::geometry::Steps;
 use crate::cloak::tree::{Range, rank};
 use crate::limits::{
-    TREE_ALIASES_MAX, TREE_GRACE, TREE_MESSAGES_PER_SECOND, TREE_ROOTS_PER_SECOND,
+    TREE_ALIASES_MAX, TREE_GRACE, TREE_MESSAGES_PER_SECOND, TREE_REFUSED, TREE_ROOTS_PER_SECOND,
 };
 use crate::time::Time;
 use crate::wire::tree::Charter;
@@ -127,6 +127,8 @@ pub(super) struct Neighbour {
     pub(super) queried: Option<Time>,
     /// It is not asked for a slot until then.
     pub(super) refused_until: Time,
+    /// No refusal is forgotten early until then.
+    forgiven_until: Time,
     /// When it first had a charter that wins over ours.
     pub(super) senior_since: Option<Time>,
     /// When it first was much closer to the root.
@@ -174,6 +176,7 @@ impl Neighbour {
             news_until: Time::ZERO,
             queried: None,
             refused_until: Time::ZERO,
+            forgiven_until: Time::ZERO,
             senior_since: None,
             better_since: None,
             fresh: None,
@@ -203,12 +206,25 @@ impl Neighbour {
                 (self.fresh, self.senior_since, self.better_since) = (None, None, None);
                 arrival.crowned = true;
             }
+            if arrival.crowned || moved {
+                self.forgive(now);
+            }
             if moved {
                 self.former.keep(before.charter.tree, before.path, now);
             }
         }
         self.place = Some(Box::new(fresh));
         arrival
+    }
+
+    /// What it refused at another place, or as part of another tree, it may give now; not again and again,
+    /// or whoever refuses and moves would be asked before all others for ever.
+    pub(super) fn forgive(&mut self, now: Time) {
+        let refused = self.refused_until > now && self.refused_until <= now + TREE_REFUSED;
+        if refused && now >= self.forgiven_until {
+            self.refused_until = now;
+            self.forgiven_until = now + TREE_REFUSED * 2;
+        }
     }
 
     /// Whether another message is within its rate.

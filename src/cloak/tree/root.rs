@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::cloak::tree::children::{Children, State};
+use crate::cloak::tree::children::{Child, Children, State};
 use crate::cloak::tree::state::Own;
 use crate::cloak::tree::{Event, Settings, Tree, rank};
-use crate::limits::{TREE_CHARTER_PAUSE, TREE_DEPUTIES_MAX, TREE_GRACE, TREE_PULSE};
+use crate::limits::{TREE_ANSWER, TREE_CHARTER_PAUSE, TREE_DEPUTIES_MAX, TREE_GRACE, TREE_PULSE};
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::time::{Calendar, Time};
@@ -19,6 +19,8 @@ pub(super) struct Office {
     pub(super) charter_from: Time,
     /// Children of the former root may claim their slots on the seat until then; others get none.
     pub(super) claims_until: Time,
+    /// From then on children of the own place are raised to the seat where deputies are missing.
+    raise_from: Time,
 }
 
 fn signed(me: &LocalParty, mut charter: Charter) -> Arc<Charter> {
@@ -69,6 +71,7 @@ fn office(now: Time, claims_until: Time) -> Office {
         pulse_at: now + TREE_PULSE,
         charter_from: now,
         claims_until,
+        raise_from: now + TREE_CHARTER_PAUSE,
     }
 }
 
@@ -237,6 +240,9 @@ impl Tree {
             self.share_charter();
             self.tell_charter();
         }
+        if now >= office.raise_from {
+            self.raise(now);
+        }
         if now >= office.pulse_at {
             office.pulse_at = now + TREE_PULSE;
             let seq = self.own.pulse.seq.saturating_add(1);
@@ -261,15 +267,55 @@ impl Tree {
         })
     }
 
+    /// Children that could be root.
+    fn able(&self) -> impl Iterator<Item = (&Name, &Child)> {
+        self.children.live().filter(|(name, child)| {
+            let may = self.settings.roots.is_empty() || self.settings.roots.contains(*name);
+            child.relay && may
+        })
+    }
+
+    /// Gives the oldest children of the own place a slot on the seat while there are too few deputies: whoever
+    /// hangs elsewhere cannot take the seat, so that the death of this root would break the tree. The last slots,
+    /// since children of the former root may still claim the first.
+    fn raise(&mut self, now: Time) {
+        let seated = self.able().filter(|(_, child)| child.seat).count();
+        let missing = TREE_DEPUTIES_MAX.saturating_sub(seated);
+        let mut below: Vec<_> = self
+            .able()
+            .filter(|(_, child)| !child.seat && child.state == State::Here)
+            .map(|(name, child)| (child.since, *name, *child))
+            .collect();
+        below.sort_unstable_by_key(|(since, name, _)| (*since, *name));
+        let grant = self.own.chain.first().cloned();
+        for (_, name, child) in below.into_iter().take(missing) {
+            let own = grant.as_ref().map(|grant| grant.slot);
+            let mut slots = (0..self.geometry.degree()).rev();
+            let free = |slot: &u32| own != Some(*slot) && self.children.is_free(true, *slot);
+            let Some(slot) = slots.find(free) else {
+                return;
+            };
+            let raised = Child {
+                seat: true,
+                slot,
+                lease: self.lease(),
+                state: State::Given(now + TREE_ANSWER * 3),
+                ..child
+            };
+            let part = grant.as_ref().map(|grant| grant.part);
+            let raised = self.children.add(name, raised, part);
+            self.children.weighed(now);
+            self.expire_at = now;
+            self.events.push_back(Event::Keys);
+            self.send_grant(name, &raised);
+        }
+    }
+
     /// Those who are deputies stay so; the oldest children on the seat fill up.
     fn deputies(&self) -> Vec<Key> {
         let able: Vec<_> = self
-            .children
-            .live()
-            .filter(|(name, child)| {
-                let may = self.settings.roots.is_empty() || self.settings.roots.contains(*name);
-                child.seat && child.relay && child.state == State::Here && may
-            })
+            .able()
+            .filter(|(_, child)| child.seat && child.state == State::Here)
             .map(|(name, child)| (child.since, *name.as_bytes()))
             .collect();
         let old = self.own.charter.deputies.iter();

@@ -121,8 +121,14 @@ impl Tree {
     }
 
     fn refused(&mut self, from: Name, now: Time) {
-        self.asked = None;
+        let tree = self.asked.take().map(|asked| asked.tree);
         self.avoid(from, TREE_REFUSED, now);
+        if let Some(neighbour) = self.neighbours.get_mut(&from) {
+            let place = neighbour.place.as_deref();
+            if place.map(|place| place.charter.tree) != tree {
+                neighbour.forgive(now);
+            }
+        }
         self.look(now);
     }
 

@@ -99,3 +99,83 @@ fn a_goodbye_that_the_loss_of_the_link_forestalls_still_ends_the_session() {
     );
     assert!(!world.nodes[0].core.has_channel(near));
 }
+
+/// Two nodes, and a channel whose OPEN leaves node 0; the answer is lost, or the OPEN itself.
+fn unanswered(arrives: bool) -> (World, ChannelKey) {
+    let mut world = World::new();
+    world.connect();
+    let peer = world.nodes[1].core.name();
+    let now = world.now;
+    let core = &mut world.nodes[0].core;
+    core.request(vec![peer], Target::Loopback(80), 4242, now);
+    world.run(if arrives { RTT * 3 / 2 } else { RTT });
+    world.silent = true;
+    world.run(RTT);
+    let assigned = world.nodes[0].events.iter().find_map(|event| match event {
+        Event::Assigned(_, key) => Some(*key),
+        _ => None,
+    });
+    (world, assigned.unwrap())
+}
+
+fn incoming(world: &World) -> Vec<ChannelKey> {
+    let events = world.nodes[1].events.iter();
+    let incoming = events.filter_map(|event| match event {
+        Event::Incoming(key, ..) => Some(*key),
+        _ => None,
+    });
+    incoming.collect()
+}
+
+#[test]
+fn an_open_that_never_reached_the_peer_goes_again_with_its_early_bytes() {
+    // The second time the peer still waits for the first packet when it is asked.
+    for silence in [12, 4] {
+        let (mut world, near) = unanswered(false);
+        world.write(0, near, b"question");
+        world.finish(0, near);
+        world.run(Duration::from_secs(silence));
+        assert!(world.saw(0, |event| matches!(event, Event::Suspended(..))));
+        world.disconnect();
+        world.connect();
+        world.run(Duration::from_secs(3));
+        let far = incoming(&world);
+        assert_eq!(far.len(), 1);
+        let session = world.nodes[1].core.session(far[0].session).unwrap();
+        assert_eq!(session.waiting(far[0].channel).0, b"question");
+        assert!(world.saw(0, |event| matches!(event, Event::Resumed(..))));
+        assert!(world.saw(
+            0,
+            |event| matches!(event, Event::Opened(key) if *key == near)
+        ));
+        assert!(!world.saw(0, |event| matches!(event, Event::Reset(..))));
+        world.write(1, far[0], b"answer");
+        world.run(RTT * 4);
+        assert_eq!(world.got(0, near), b"answer");
+        assert_eq!(world.nodes[1].core.sessions.len(), 1);
+    }
+}
+
+#[test]
+fn an_open_that_the_peer_may_have_taken_is_never_said_again() {
+    // The peer ends a session that it had taken, or forgets whether it had.
+    for arrives in [true, false] {
+        let (mut world, near) = unanswered(arrives);
+        assert_eq!(incoming(&world).len(), usize::from(arrives));
+        world.run(Duration::from_secs(12));
+        if arrives {
+            let (session, now) = (incoming(&world)[0].session, world.now);
+            assert!(world.nodes[1].core.kill_session(session, now));
+        } else {
+            world.nodes[1] = node(2, 9);
+        }
+        world.nodes[1].events.clear();
+        world.disconnect();
+        world.connect();
+        world.run(Duration::from_secs(40));
+        assert_eq!(incoming(&world).len(), 0);
+        assert!(world.saw(0, |event| {
+            matches!(event, Event::Reset(key, _) if *key == near)
+        }));
+    }
+}

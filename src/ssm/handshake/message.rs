@@ -6,6 +6,7 @@ use subtle::ConstantTimeEq;
 
 use crate::name::Name;
 use crate::name::certificate::{Certificate, OverlayId};
+use crate::ssm::established::Known;
 use crate::ssm::handshake::{HandshakeError, MAC_LEN, PAYLOAD_LEN, SUITES_MAX};
 use crate::ssm::suite::Suite;
 use crate::wire::codec::{DecodeError, Reader, Write};
@@ -77,7 +78,7 @@ pub(super) struct PayloadB {
     pub(super) features: u32,
     pub(super) suite: Suite,
     pub(super) boot_id: [u8; 16],
-    pub(super) known: Option<bool>,
+    pub(super) known: Option<Known>,
 }
 
 impl PayloadB {
@@ -92,8 +93,9 @@ impl PayloadB {
         out.put(&self.boot_id);
         out.put_u8(match self.known {
             None => 0,
-            Some(false) => 1,
-            Some(true) => 2,
+            Some(Known::No) => 1,
+            Some(Known::Yes) => 2,
+            Some(Known::Never) => 3,
         });
         out.resize(PAYLOAD_LEN, 0);
         out
@@ -111,8 +113,9 @@ impl PayloadB {
             boot_id: reader.array()?,
             known: match reader.u8()? {
                 0 => None,
-                1 => Some(false),
-                2 => Some(true),
+                1 => Some(Known::No),
+                2 => Some(Known::Yes),
+                3 => Some(Known::Never),
                 _ => return Err(DecodeError::Invalid("known")),
             },
         })

@@ -56,7 +56,7 @@ fn choice(suite: Suite) -> Choice {
         suite,
         index: 22,
         port: 443,
-        known: Some(true),
+        known: Some(Known::Yes),
     }
 }
 
@@ -110,7 +110,7 @@ fn both_ends_agree_on_everything_under_every_suite() {
         assert_eq!((at_a.peer_port, at_b.peer_port), (443, 40_000));
         assert_eq!(
             (at_a.asked_known, at_a.peer_boot_id),
-            (Some(true), Some([2; 16]))
+            (Some(Known::Yes), Some([2; 16]))
         );
         assert_eq!(
             attempt.finish(&hello_b, NOW, None).err(),
@@ -343,7 +343,7 @@ fn payloads_read_back_and_unknown_suites_are_left_out() {
     assert_eq!(PayloadA::decode(&bytes), Ok(payload));
     bytes[CERTIFICATE_LEN + 38] = 2;
     assert_eq!(PayloadA::decode(&bytes), Err(DecodeError::Invalid("asked")));
-    for known in [None, Some(false), Some(true)] {
+    for known in [None, Some(Known::No), Some(Known::Yes), Some(Known::Never)] {
         let payload = PayloadB {
             certificate: a.certificate(),
             index: 3,

@@ -65,6 +65,23 @@ fn who_is_refused_asks_another() {
 }
 
 #[test]
+fn what_was_refused_in_one_tree_may_be_given_in_another_at_once() {
+    // It asks a node that goes to another tree while the wish is under way, at different moments of that.
+    for pause in 0..40 {
+        let mut world = World::new(5, 4);
+        for node in 0..3 {
+            world.add_with(node, node != 2);
+        }
+        world.run(millis(100));
+        world.link(0, 1);
+        world.run(millis(5 * pause));
+        world.link(1, 2);
+        let took = world.settle(Duration::from_secs(3));
+        assert!(took < millis(500), "{pause}: {took:?}");
+    }
+}
+
+#[test]
 fn a_leaf_takes_no_children_and_two_leaves_stay_apart() {
     let mut world = World::new(4, 4);
     world.add_with(0, false);

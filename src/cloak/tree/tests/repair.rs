@@ -107,6 +107,22 @@ fn when_the_root_dies_the_first_deputy_sits_down_and_no_address_changes() {
 }
 
 #[test]
+fn a_new_root_soon_has_deputies_so_that_the_next_death_breaks_nothing_either() {
+    let mut world = ring();
+    let tree = world.tree(0).tree();
+    for death in 0..4 {
+        let root = world.nodes.iter().find(|(_, tree)| tree.office.is_some());
+        let root = *root.unwrap().0;
+        world.kill(root, millis(100));
+        let took = world.settle(Duration::from_secs(5));
+        assert!(took < Duration::from_secs(4), "{death}: {took:?}");
+        assert!(world.nodes.values().all(|node| node.tree() == tree));
+        world.run(Duration::from_secs(4));
+    }
+    assert!(world.faults.is_empty());
+}
+
+#[test]
 fn children_of_the_root_want_links_to_deputies() {
     let world = ring();
     let deputies = &world.tree(0).own.charter.deputies;
