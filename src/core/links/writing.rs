@@ -36,12 +36,10 @@ impl Message {
 }
 
 impl Link {
-    /// Says goodbye, if it is time to.
+    /// Says goodbye.
     pub(super) fn take_leave(&mut self, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
-        if std::mem::take(&mut self.leaving) {
-            self.sealer.seal(&Head::Goodbye, out)?;
-        }
-        Ok(())
+        self.leaving = false;
+        Ok(self.sealer.seal(&Head::Goodbye, out)?)
     }
 
     pub(in crate::core) fn send(&mut self, message: Message) {
@@ -83,7 +81,7 @@ impl Link {
         Ok(self.sealer.finish(frame, None, out)?)
     }
 
-    /// Appends the next packet of a session, if it has one.
+    /// Appends the next packet of a session.
     pub(super) fn carry(
         &mut self,
         entry: &mut Entry,
@@ -91,9 +89,6 @@ impl Link {
         (out, plain_max, number): (&mut Vec<u8>, usize, LinkNumber),
         now: Time,
     ) -> Result<(), LinkEnd> {
-        if !entry.session.wants_to_send(now) {
-            return Ok(());
-        }
         let header = [0; HEADER_LEN];
         let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
         let Some(sealed) = entry.session.poll_packet(plain_max, number, out, now) else {
