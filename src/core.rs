@@ -57,7 +57,7 @@ use crate::session::{
 };
 use crate::ssm::handshake::Cookie;
 use crate::ssm::suite::Suite;
-use crate::time::{Calendar, Time};
+use crate::time::{Almanac, Calendar, Time};
 use crate::wire::failure::OpenFailure;
 use crate::wire::frame::ChannelId;
 use crate::wire::link::Route;
@@ -180,8 +180,7 @@ pub struct Core {
     me: Arc<LocalParty>,
     settings: Settings,
     random: Random,
-    /// Calendar time at [`Time::ZERO`].
-    epoch: Calendar,
+    almanac: Almanac,
     links: BTreeMap<LinkNumber, Link>,
     next_link: LinkNumber,
     neighbours: Neighbours,
@@ -239,7 +238,7 @@ impl Core {
             me,
             settings,
             random,
-            epoch,
+            almanac: Almanac::new(epoch, Time::ZERO),
             links: BTreeMap::new(),
             next_link: 0,
             neighbours: Neighbours::default(),
@@ -353,7 +352,7 @@ impl Core {
     }
 
     fn calendar(&self, now: Time) -> Calendar {
-        Calendar(self.epoch.0 + now.since(Time::ZERO).as_secs())
+        self.almanac.calendar(now)
     }
 
     /// Drains what inputs have left behind: events and signals of the sessions they touched.
@@ -572,7 +571,20 @@ impl Core {
             }
             self.touched.insert(*number);
         }
+        for known in self.peers.values_mut() {
+            known.seek.hurry(now);
+            if let Some(attempt) = &mut known.attempt {
+                attempt.hurry(now);
+            }
+        }
+        self.overlay.network_changed(now);
         self.settle(now);
+    }
+
+    /// What the calendar says now: the clock of the machine may be set, and time stands still while it sleeps.
+    pub fn set_calendar(&mut self, calendar: Calendar, now: Time) {
+        self.almanac = Almanac::new(calendar, now);
+        self.overlay.set_calendar(calendar, now);
     }
 
     /// The machine has slept for `slept`, up to now: whatever it knew of the network may be over.

@@ -76,8 +76,8 @@ impl Mesh {
                 endpoint: "test".to_owned(),
                 shortcut: shortcut && side == 0,
             };
-            let core = &mut self.nodes[ends[side]].core;
-            core.link_up(joined, self.now).unwrap()
+            let node = &mut self.nodes[ends[side]];
+            node.core.link_up(joined, node.time(self.now)).unwrap()
         });
         self.wires.push(Wire {
             ends,
@@ -98,8 +98,8 @@ impl Mesh {
     pub(super) fn cut(&mut self, wire: usize) {
         let wire = self.wires.remove(wire);
         for side in 0..2 {
-            let core = &mut self.nodes[wire.ends[side]].core;
-            core.link_down(wire.links[side], self.now);
+            let node = &mut self.nodes[wire.ends[side]];
+            node.core.link_down(wire.links[side], node.time(self.now));
         }
     }
 
@@ -120,8 +120,10 @@ impl Mesh {
             for wire in &mut self.wires {
                 for side in 0..2 {
                     let mut out = Vec::new();
-                    let core = &mut self.nodes[wire.ends[side]].core;
-                    core.pull(wire.links[side], &mut out, self.takes, 4_000, self.now)
+                    let node = &mut self.nodes[wire.ends[side]];
+                    let now = node.time(self.now);
+                    node.core
+                        .pull(wire.links[side], &mut out, self.takes, 4_000, now)
                         .unwrap();
                     let sent = out.into_iter().filter(|_| !wire.silent);
                     wire.arriving[1 - side].extend(sent);
@@ -131,18 +133,19 @@ impl Mesh {
             for wire in &mut self.wires {
                 for side in 0..2 {
                     let node = &mut self.nodes[wire.ends[side]];
-                    let arriving = &mut wire.arriving[side];
+                    let (arriving, now) = (&mut wire.arriving[side], node.time(self.now));
                     let used = node
                         .core
-                        .receive(wire.links[side], arriving, &mut node.application, self.now)
+                        .receive(wire.links[side], arriving, &mut node.application, now)
                         .unwrap();
                     arriving.drain(..used);
                 }
             }
             for node in &mut self.nodes {
-                node.core.handle_timeout(self.now);
+                let now = node.time(self.now);
+                node.core.handle_timeout(now);
                 let seen = node.events.len();
-                node.act(self.now);
+                node.act(now);
                 let woken = node
                     .events
                     .iter()
@@ -152,9 +155,9 @@ impl Mesh {
                         _ => None,
                     });
                 for key in woken.collect::<Vec<_>>() {
-                    take(node, key, self.now);
+                    take(node, key, now);
                 }
-                rest(node, self.now);
+                rest(node, now);
             }
             self.sweep();
         }
@@ -165,7 +168,7 @@ impl Mesh {
     }
 
     pub(super) fn open(&mut self, from: usize, to: usize) -> (ChannelKey, ChannelKey) {
-        let (peer, now) = (self.name(to), self.now);
+        let (peer, now) = (self.name(to), self.nodes[from].time(self.now));
         let core = &mut self.nodes[from].core;
         core.request(vec![peer], Target::Loopback(80), 4242, now);
         self.run(RTT * 40);
@@ -184,7 +187,8 @@ impl Mesh {
     }
 
     pub(super) fn write(&mut self, node: usize, key: ChannelKey, bytes: &[u8]) -> usize {
-        self.nodes[node].write(key, bytes, self.now)
+        let now = self.nodes[node].time(self.now);
+        self.nodes[node].write(key, bytes, now)
     }
 
     /// Sends `bytes` while `trouble` happens at the given steps, and checks that they arrive as they were.
@@ -219,8 +223,9 @@ impl Mesh {
         self.nodes[node].events.iter().filter(suspended).count()
     }
 
-    fn handshakes(&self, node: usize) -> Vec<u64> {
-        let views = self.nodes[node].core.session_views(self.now);
+    pub(super) fn handshakes(&self, node: usize) -> Vec<u64> {
+        let node = &self.nodes[node];
+        let views = node.core.session_views(node.time(self.now));
         views.iter().map(|view| view.handshakes).collect()
     }
 }
