@@ -60,7 +60,6 @@ use crate::ssm::suite::Suite;
 use crate::time::{Almanac, Calendar, Time};
 use crate::wire::failure::OpenFailure;
 use crate::wire::frame::ChannelId;
-use crate::wire::link::Route;
 use crate::wire::location::Location;
 
 /// Where bytes that arrive in order go.
@@ -131,19 +130,6 @@ struct Entry {
     aim: Option<Location>,
     /// Links that the last packet took which came for it, as its relays tell.
     hops: Option<u8>,
-}
-
-impl Entry {
-    /// The session with the header of its next frame; none while no link carries it, or it has nothing to
-    /// say.
-    fn speaking(&mut self, now: Time) -> Option<(&mut Self, Route)> {
-        let carrier = self.carrier.as_ref()?;
-        let route = self
-            .session
-            .wants_to_send(now)
-            .then(|| carrier.route.clone())?;
-        Some((self, route))
-    }
 }
 
 /// What is known of a peer.

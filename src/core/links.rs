@@ -412,21 +412,9 @@ impl Core {
                 }
                 Some(Turn::Own) => {
                     let start = out.len();
-                    let session = link.line.pop_front().unwrap_or_default();
-                    let entry = self.sessions.get_mut(&session);
-                    let speaks = entry.and_then(|entry| {
-                        entry.in_line = false;
-                        entry.speaking(now)
-                    });
-                    if let Some((entry, route)) = speaks {
-                        link.carry(entry, route, (out, plain_max, number), now)?;
-                        self.touched.insert(session);
-                        if out.len() > start {
-                            // Behind the others, for what else it has to say.
-                            entry.in_line = true;
-                            link.line.push_back(session);
-                        }
-                    }
+                    let to = (&mut *out, plain_max, number);
+                    self.touched
+                        .extend(link.give_turn(&mut self.sessions, to, now)?);
                     if preferred {
                         self.relay.own_sent(peer, out.len() - start);
                     }
