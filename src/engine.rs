@@ -442,6 +442,7 @@ impl Loop {
                     "a pause is over"
                 );
             }
+            Event::Forged(number, peer, count) => warn_of_forgery(number, &show(peer), count),
             Event::SessionDown(number, peer, reason) => {
                 tracing::info!(session = number, peer = show(peer), %reason, "session down");
             }
@@ -476,4 +477,13 @@ impl Loop {
             }
         }
     }
+}
+
+fn warn_of_forgery(session: u32, peer: &str, count: u64) {
+    tracing::warn!(
+        session,
+        peer,
+        count,
+        "packets do not open: somebody on the way forges or spoils them"
+    );
 }
