@@ -5,27 +5,25 @@ mod writing;
 use std::collections::VecDeque;
 
 use crate::cloak::neighbours::Link as LinkNumber;
+use crate::cloak::overlay::is_of_tree;
 use crate::cloak::queues::{Content, Turn, Waiting};
 use crate::core::event::{ChannelKey, Event, LinkEnd};
 pub(super) use crate::core::links::writing::Message;
 #[cfg(test)]
 pub(super) use crate::core::links::writing::OUTBOX_MAX;
 use crate::core::overlay::Onward;
-use crate::core::paths::Carrier;
-use crate::core::{Core, Deliver, Entry};
+use crate::core::{Core, Deliver};
 use crate::limits::{HOPS_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_PER_NAME, LINKS_UNPROVED_MAX};
 use crate::link::frames::{FrameOpener, FrameSealer};
-use crate::link::handshake::EARLY_MAX;
 use crate::link::liveness::{Due, Liveness};
 use crate::name::Name;
-use crate::session::{Arrived, Delivery, HelloTo, LinkEvent};
+use crate::session::{Arrived, Delivery};
 use crate::srm::resume::Reason;
 use crate::ssm::schedule::Secret;
 use crate::time::Time;
 use crate::wire::codec::Reader;
 use crate::wire::frame::ChannelId;
 use crate::wire::link::{Head, Route};
-use crate::wire::location::Location;
 use crate::wire::packet::Header;
 
 /// What the handshake of a link established.
@@ -71,6 +69,8 @@ pub(super) struct Link {
     pub(super) outbox: VecDeque<Message>,
     /// Sessions of this node that it carries.
     pub(super) riders: Vec<u32>,
+    /// Those that have something to say, in the order of their turns.
+    pub(super) line: VecDeque<u32>,
     /// When a frame of others was last sent by it.
     relayed_at: Option<Time>,
     /// It says goodbye behind what its sessions have to say.
@@ -157,6 +157,7 @@ impl Core {
             opener: FrameOpener::new(receive_key),
             outbox: VecDeque::new(),
             riders: Vec::new(),
+            line: VecDeque::new(),
             relayed_at: None,
             leaving: false,
             gap: false,
@@ -176,6 +177,7 @@ impl Core {
             return;
         };
         link.proved = true;
+        self.stirred = true;
         let (peer, boot) = (link.peer, link.boot);
         let (static_public, serial) = (link.static_public, link.serial);
         let known = self.peers.entry(peer).or_default();
@@ -215,63 +217,6 @@ impl Core {
     fn takes_part(&self, peer: Name) -> bool {
         let mut links = self.neighbours.all(peer.tag()).iter();
         links.any(|link| self.links.get(link).is_some_and(|link| !link.shortcut))
-    }
-
-    /// Takes a Re-Hello that rode in the first message of a link, and answers by that link alone.
-    fn early_hello(&mut self, number: LinkNumber, early: &[u8], now: Time) {
-        let Some(peer) = self.links.get(&number).map(|link| link.peer) else {
-            return;
-        };
-        let Some(session) = self.re_hello(early, now) else {
-            return;
-        };
-        let route = Route::neighbour(self.name().tag(), peer.tag());
-        while let Some(signal) = self
-            .sessions
-            .get_mut(&session)
-            .and_then(|entry| entry.session.poll_signal())
-        {
-            if matches!(signal.to, HelloTo::Everywhere(_)) {
-                self.send_signal(self.all_ways(peer, &[]), &signal.message);
-            }
-            if let Some(link) = self.links.get_mut(&number) {
-                link.send(Message::Signal(route.clone(), signal.message));
-                self.hot.insert(number);
-            }
-        }
-    }
-
-    /// The Re-Hello that may ride in the first message of a link to `peer`: that of a session which
-    /// waits for it. Empty if none does.
-    pub fn early(&mut self, peer: Name, now: Time) -> Vec<u8> {
-        let sessions = self.peers.get(&peer).map(|known| known.sessions.clone());
-        let waits = |number: &u32| {
-            self.sessions.get(number).is_some_and(|entry| {
-                let session = &entry.session;
-                session.is_confirmed() && (session.is_suspended() || session.is_suspected())
-            })
-        };
-        let has_channels = |number: &u32| {
-            let entry = self.sessions.get(number);
-            entry.is_some_and(|entry| entry.session.channels().next().is_some())
-        };
-        let waiting = sessions.unwrap_or_default().into_iter().filter(waits);
-        let Some(number) = waiting.max_by_key(has_channels) else {
-            return Vec::new();
-        };
-        let Some(entry) = self.sessions.get_mut(&number) else {
-            return Vec::new();
-        };
-        entry.session.link_event(LinkEvent::Up, now);
-        let mut early = Vec::new();
-        while let Some(signal) = entry.session.poll_signal() {
-            if matches!(signal.to, HelloTo::Everywhere(_)) && signal.message.len() <= EARLY_MAX {
-                early = signal.message;
-            }
-        }
-        self.touched.insert(number);
-        self.settle(now);
-        early
     }
 
     /// A link is gone: its connection broke.
@@ -332,6 +277,11 @@ impl Core {
             } else if doubted {
                 self.reroute_all(Some(peer), now);
             }
+            self.stirred |= match &frame.head {
+                Head::Signal { .. } => true,
+                Head::Overlay(message) => is_of_tree(message),
+                _ => false,
+            };
             let link = self.links.get_mut(&number).ok_or(LinkEnd::Unknown)?;
             match frame.head {
                 Head::Ping(id) => {
@@ -369,7 +319,10 @@ impl Core {
                 },
             }
         }
-        self.settle(now);
+        if let Some(link) = self.links.get(&number) {
+            self.chores_due = self.chores_due.min(link.life.due_at());
+        }
+        self.settle_few(now);
         Ok(used)
     }
 
@@ -409,12 +362,10 @@ impl Core {
             link.write(&message, out)?;
         }
         let gap = std::mem::take(&mut link.gap).then_some(link.peer);
-        let (peer, riders) = (link.peer.tag(), link.riders.clone());
+        let peer = link.peer.tag();
         let preferred = self.neighbours.preferred(peer) == Some(number);
-        let mut next = riders.iter().cycle();
-        let mut idle = 0;
         while out.len() < fill {
-            let own = idle < riders.len();
+            let own = !link.line.is_empty();
             let turn = if preferred {
                 self.relay.pop(peer, own, now)
             } else {
@@ -423,21 +374,18 @@ impl Core {
             match turn {
                 None => break,
                 Some(Turn::Frame { frame, .. }) => {
+                    let lately = |at: Time| now.since(at) < LINK_RELAY_LINGER;
+                    self.stirred |= !link.relayed_at.is_some_and(lately);
                     link.relayed_at = Some(now);
                     link.pass_on(frame, out)?;
                 }
                 Some(Turn::Own) => {
                     let start = out.len();
-                    let session = next.next().copied().unwrap_or_default();
-                    let carried = self.sessions.get_mut(&session).and_then(Entry::carried);
-                    if let Some((entry, route)) = carried {
-                        link.carry(entry, route, (out, plain_max, number), now)?;
-                        self.touched.insert(session);
-                    }
-                    let sent = out.len() - start;
-                    idle = if sent > 0 { 0 } else { idle + 1 };
+                    let to = (&mut *out, plain_max, number);
+                    self.touched
+                        .extend(link.give_turn(&mut self.sessions, to, now)?);
                     if preferred {
-                        self.relay.own_sent(peer, sent);
+                        self.relay.own_sent(peer, out.len() - start);
                     }
                 }
             }
@@ -446,14 +394,14 @@ impl Core {
             let entry = self.sessions.get(session);
             entry.is_none_or(|entry| !entry.session.is_closing())
         };
-        if riders.iter().all(said) {
+        if link.leaving && link.riders.iter().all(said) {
             link.take_leave(out)?;
         }
         if let Some(peer) = gap {
             self.overlay.neighbour_up(peer, now);
             self.settle_overlay(now);
         }
-        self.settle(now);
+        self.settle_few(now);
         Ok(())
     }
 
@@ -485,26 +433,6 @@ impl Core {
     /// The neighbour at the other end of a link.
     pub fn link_peer(&self, number: LinkNumber) -> Option<Name> {
         self.links.get(&number).map(|link| link.peer)
-    }
-
-    /// Sends a message outside packets by these ways.
-    pub(super) fn send_signal(&mut self, ways: Vec<Carrier>, message: &[u8]) {
-        for Carrier { link, route } in ways {
-            if let Some(to) = self.links.get_mut(&link) {
-                to.send(Message::Signal(route, message.to_vec()));
-                self.hot.insert(link);
-            }
-        }
-    }
-
-    /// Answers a message outside packets: by the link on which a neighbour's came, else by relays to where
-    /// its sender claims to be.
-    pub(super) fn answer_signal(&mut self, number: LinkNumber, route: &Route, message: &[u8]) {
-        let way = match route.from_location {
-            Location::Neighbour => Some(self.direct(route.from, number)),
-            Location::Tree { .. } => self.way_to(route.from, &route.from_location),
-        };
-        self.send_signal(Vec::from_iter(way), message);
     }
 
     /// Sends a message of the overlay to a neighbour.
@@ -545,11 +473,10 @@ impl Core {
         }
     }
 
-    /// Pings and ends what is due.
-    pub(super) fn poll_links(&mut self, now: Time) {
-        let (mut dead, mut doubtful) = (Vec::new(), Vec::new());
+    /// Notes on which links somebody depends: those are asked more often whether they live.
+    pub(super) fn note_use_of_links(&mut self, now: Time) {
         let ties = self.overlay_ties();
-        for (number, link) in &mut self.links {
+        for link in self.links.values_mut() {
             let busy = link.riders.iter().any(|session| {
                 let entry = self.sessions.get(session);
                 entry.is_some_and(|entry| entry.session.channels().next().is_some())
@@ -559,6 +486,14 @@ impl Core {
                 .is_some_and(|at| now.since(at) < LINK_RELAY_LINGER);
             let in_use = busy || relays || ties.contains(&link.peer) || !link.proved;
             link.life.set_in_use(in_use);
+        }
+    }
+
+    /// Pings and ends what is due.
+    pub(super) fn poll_links(&mut self, now: Time) {
+        self.note_use_of_links(now);
+        let (mut dead, mut doubtful) = (Vec::new(), Vec::new());
+        for (number, link) in &mut self.links {
             match link.life.poll(now) {
                 Some(Due::Ping(id)) => link.send(Message::Ping(id)),
                 Some(Due::Doubt) => {
