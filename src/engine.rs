@@ -26,15 +26,23 @@ use crate::lcm::shell::Shell;
 use crate::lcm::table::{Fate, Table};
 use crate::limits::COMMANDS_MAX;
 use crate::name::Name;
-use crate::net::clock::{Clock, slept};
+use crate::net::clock::{Clock, calendar, slept};
 use crate::session::ResetCode;
 use crate::srm::resume::Reason;
+use crate::time::Almanac;
 use crate::wire::failure::OpenFailure;
 use crate::wire::location::Location;
 use crate::wire::target::Target;
 
 /// How long a node that stops waits for what is under way.
 const DRAIN: Duration = Duration::from_millis(300);
+
+/// Pause between looks at the clocks.
+const CLOCK_LOOK: Duration = Duration::from_secs(1);
+/// A machine that stood still for longer has slept.
+const SLEEP_MIN: Duration = Duration::from_secs(5);
+/// Seconds by which the clock must be set to be worth a line.
+const CLOCK_STEP: u64 = 60;
 
 /// How a link is, for whoever dialled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +130,8 @@ pub struct Surroundings {
     pub want: Want,
     /// Dials nodes that the overlay has found.
     pub dial: Dial,
+    /// Hears that the machine woke up.
+    pub woken: Box<dyn Fn() + Send>,
     /// Writes down the number of the node's newest record in the directory.
     pub published: Box<dyn Fn(u64) + Send>,
     /// How peers are shown in logs.
@@ -279,7 +289,7 @@ impl Loop {
             }
         });
         let own = Rc::clone(&self);
-        let sleep_watch = tokio::task::spawn_local(async move { own.watch_sleep().await });
+        let clock = tokio::task::spawn_local(async move { own.watch_clock().await });
         loop {
             let command = tokio::select! {
                 Some(connection) = connections.recv() => {
@@ -297,24 +307,35 @@ impl Loop {
             core.leave();
         });
         tokio::time::sleep(DRAIN).await;
-        for task in [timers, events, sleep_watch] {
+        for task in [timers, events, clock] {
             task.abort();
         }
     }
 
-    /// Notices that the machine slept: timers stood still meanwhile (R-T1).
-    async fn watch_sleep(&self) {
+    /// Tells the core what the calendar says, and notices that the machine slept: timers stood still
+    /// meanwhile (R-T1).
+    async fn watch_clock(&self) {
         let mut before = slept();
+        let mut almanac = Almanac::new(calendar(), self.shell.clock().now());
         loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let after = slept();
-            if after.saturating_sub(before) > Duration::from_secs(5) {
-                let slept = after - before;
+            tokio::time::sleep(CLOCK_LOOK).await;
+            let (after, calendar) = (slept(), calendar());
+            let slept = after.saturating_sub(before);
+            before = after;
+            let (expected, now) = self.shell.with(|core, now| {
+                core.set_calendar(calendar, now);
+                (almanac.calendar(now), now)
+            });
+            almanac = Almanac::new(calendar, now);
+            if slept > SLEEP_MIN {
                 tracing::info!(slept_s = slept.as_secs(), "the machine woke up");
                 self.end_orphans();
                 self.shell.with(|core, now| core.woke_up(slept, now));
+                (self.surroundings.woken)();
+            } else if calendar.0.abs_diff(expected.0) > CLOCK_STEP {
+                let (from, to) = (expected.0, calendar.0);
+                tracing::info!(from, to, "the clock was set");
             }
-            before = after;
         }
     }
 
@@ -421,6 +442,7 @@ impl Loop {
                     "a pause is over"
                 );
             }
+            Event::Forged(number, peer, count) => warn_of_forgery(number, &show(peer), count),
             Event::SessionDown(number, peer, reason) => {
                 tracing::info!(session = number, peer = show(peer), %reason, "session down");
             }
@@ -455,4 +477,13 @@ impl Loop {
             }
         }
     }
+}
+
+fn warn_of_forgery(session: u32, peer: &str, count: u64) {
+    tracing::warn!(
+        session,
+        peer,
+        count,
+        "packets do not open: somebody on the way forges or spoils them"
+    );
 }

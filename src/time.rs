@@ -69,6 +69,26 @@ impl fmt::Debug for Time {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Calendar(pub u64);
 
+/// What the calendar says at each moment, by what it said at one of them. The clock of the machine is set now
+/// and then, and the monotonic one stands still while the machine sleeps: then there is another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Almanac {
+    at: Time,
+    said: Calendar,
+}
+
+impl Almanac {
+    /// The calendar says `said` at `at`.
+    pub const fn new(said: Calendar, at: Time) -> Self {
+        Self { at, said }
+    }
+
+    /// What it says now.
+    pub const fn calendar(self, now: Time) -> Calendar {
+        Calendar(self.said.0.saturating_add(now.since(self.at).as_secs()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

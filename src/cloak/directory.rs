@@ -43,7 +43,7 @@ use crate::limits::{
 use crate::name::Name;
 use crate::name::certificate::{LocalParty, OverlayId};
 use crate::random::Random;
-use crate::time::{Calendar, Time};
+use crate::time::{Almanac, Calendar, Time};
 use crate::wire::codec::DecodeError;
 use crate::wire::directory::{Ask, Message, Request};
 use crate::wire::location::Location;
@@ -68,8 +68,8 @@ pub struct Settings {
     pub me: Arc<LocalParty>,
     /// Checks signatures.
     pub verifier: Arc<dyn Verify>,
-    /// Calendar time at [`Time::ZERO`].
-    pub epoch: Calendar,
+    /// The calendar.
+    pub almanac: Almanac,
     /// Highest number of a record of ours that is known from earlier runs (R-D2); 0 if none is.
     pub last_seq: u64,
 }
@@ -167,7 +167,7 @@ pub struct Directory {
     verifier: Arc<dyn Verify>,
     name: Name,
     overlay: OverlayId,
-    epoch: Calendar,
+    almanac: Almanac,
     random: Random,
     store: Store,
     tokens: Tokens,
@@ -194,7 +194,7 @@ impl Directory {
             overlay: *settings.me.overlay(),
             me: settings.me,
             verifier: settings.verifier,
-            epoch: settings.epoch,
+            almanac: settings.almanac,
             store: Store::new(),
             tokens,
             rates: BTreeMap::new(),
@@ -213,12 +213,19 @@ impl Directory {
     }
 
     fn context<'a>(&self, compass: &'a dyn Compass, now: Time) -> Context<'a> {
-        let since = now.since(Time::ZERO).as_secs();
         Context {
             compass,
             now,
-            calendar: Calendar(self.epoch.0.saturating_add(since)),
+            calendar: self.almanac.calendar(now),
         }
+    }
+
+    /// The calendar is set, be it to what it said before. A record of ours that is old by it, or young, or has not
+    /// the newest certificate, is followed by another one.
+    pub fn set_almanac(&mut self, almanac: Almanac, now: Time) {
+        self.almanac = almanac;
+        let serial = self.me.certificate().terms.serial;
+        self.publisher.dated(almanac.calendar(now), serial, now);
     }
 
     /// A message of a neighbour. After an error its link is closed.
@@ -329,6 +336,11 @@ impl Directory {
     /// What was found of a name is out of date: the next look-up asks again.
     pub fn forget(&mut self, name: Name) {
         self.lookups.forget(name);
+    }
+
+    /// The same of all names.
+    pub fn forget_all(&mut self) {
+        self.lookups.forget_all();
     }
 
     /// The highest number seen of a name (R-D5).

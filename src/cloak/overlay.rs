@@ -16,7 +16,7 @@ use crate::cloak::tree::{self, Strict, Tree, Verify};
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
-use crate::time::{Calendar, Time};
+use crate::time::{Almanac, Calendar, Time};
 use crate::wire::link::Route;
 use crate::wire::location::Location;
 use crate::wire::tag::Tag;
@@ -124,11 +124,10 @@ impl Overlay {
     pub fn new(settings: Settings, mut random: Random, now: Time, calendar: Calendar) -> Self {
         let geometry = Arc::new(Geometry::new(settings.metric, settings.degree));
         let me = settings.me.name();
-        let since = now.since(Time::ZERO).as_secs();
         let directory = directory::Settings {
             me: Arc::clone(&settings.me),
             verifier: Arc::clone(&settings.verifier),
-            epoch: Calendar(calendar.0.saturating_sub(since)),
+            almanac: Almanac::new(calendar, now),
             last_seq: settings.last_seq,
         };
         let tree = tree::Settings {
@@ -148,6 +147,21 @@ impl Overlay {
         };
         overlay.tell_directory(now);
         overlay
+    }
+
+    /// What the calendar says now. It is set anew when the clock of the machine is set, and when the machine has
+    /// slept, in which time stood still.
+    pub fn set_calendar(&mut self, calendar: Calendar, now: Time) {
+        let almanac = Almanac::new(calendar, now);
+        self.tree.set_almanac(almanac);
+        self.directory.set_almanac(almanac, now);
+    }
+
+    /// The machine woke up or its network changed: neighbours are asked where they hang, and look-ups ask anew.
+    pub fn network_changed(&mut self, now: Time) {
+        self.tree.ask_all(now);
+        self.tell_directory(now);
+        self.directory.forget_all();
     }
 
     fn bearings(&self) -> Bearings<'_> {

@@ -48,7 +48,7 @@ use crate::cloak::tree::state::{Feasible, Own};
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
-use crate::time::{Calendar, Time};
+use crate::time::{Almanac, Calendar, Time};
 use crate::wire::location::Location;
 use crate::wire::tag::Tag;
 
@@ -130,7 +130,7 @@ pub struct Tree {
     me: Name,
     geometry: Arc<Geometry>,
     random: Random,
-    started: (Time, Calendar),
+    almanac: Almanac,
     own: Own,
     office: Option<Office>,
     /// Above so many steps of the own path the way up is broken.
@@ -179,7 +179,7 @@ impl Tree {
             settings,
             geometry,
             random,
-            started: (now, calendar),
+            almanac: Almanac::new(calendar, now),
             own,
             office: Some(office),
             cut: None,
@@ -205,6 +205,11 @@ impl Tree {
         tree.refresh_at = now + tree.refresh_pause();
         tree.reschedule();
         tree
+    }
+
+    /// The calendar is set.
+    pub const fn set_almanac(&mut self, almanac: Almanac) {
+        self.almanac = almanac;
     }
 
     /// The next message to a neighbour.

@@ -23,6 +23,16 @@ pub(super) struct Seek {
     avoid: Option<(Tag, Time)>,
 }
 
+impl Seek {
+    /// The network may be another one: the pause ends.
+    pub(super) const fn hurry(&mut self, now: Time) {
+        self.next_at = now;
+        if self.since.is_some() {
+            self.since = Some(now);
+        }
+    }
+}
+
 impl Peer {
     /// The neighbour that shall be taken only if no other is closer to this peer.
     pub(super) fn avoided(&self) -> Option<Tag> {

@@ -1,4 +1,5 @@
 mod burst;
+mod clock;
 mod cookies;
 mod hostile;
 mod memory;
@@ -44,6 +45,8 @@ struct Node {
     arriving: Vec<u8>,
     events: VecDeque<Event>,
     budget: Budget,
+    /// How long its machine has slept: its time stood still meanwhile.
+    slept: Duration,
 }
 
 /// Two nodes and at most one link between them, in virtual time.
@@ -119,10 +122,16 @@ fn node_made(seed: u8, boot: u8, memory: u64, cloak: Cloak) -> Node {
         arriving: Vec::new(),
         events: VecDeque::new(),
         budget,
+        slept: Duration::ZERO,
     }
 }
 
 impl Node {
+    /// Its own time.
+    fn time(&self, now: Time) -> Time {
+        Time::ZERO + now.since(Time::ZERO + self.slept)
+    }
+
     /// Does what a driver would do about the core's events.
     fn act(&mut self, now: Time) {
         while let Some(event) = self.core.poll_event() {

@@ -41,7 +41,7 @@ use crate::wire::failure::OpenFailure;
 use crate::wire::target::Target;
 
 /// Pause between looks whether the certificate is due.
-const CERTIFICATE_LOOK: Duration = Duration::from_secs(3600);
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
 /// How long a certificate of a node's static key holds; the key is new with every start.
 const CERTIFICATE_LIFE: Duration = Duration::from_secs(400 * 24 * 3600);
 
@@ -155,7 +155,7 @@ impl Part {
         let served = ServedChannels::default();
         let (inlets, queues) = inlets();
         let dialers = Dialers::default();
-        let wake = dialers.clone();
+        let (wake, woken) = (dialers.clone(), dialers.clone());
         let routing = Arc::clone(&setup.routing);
         let finder = Finder::new(
             Arc::clone(&joiner),
@@ -174,6 +174,7 @@ impl Part {
             dial: Box::new(move |peer, endpoints, shortcut| {
                 finder.dial(peer, endpoints, shortcut);
             }),
+            woken: Box::new(move || woken.network_changed()),
             published: state::remember(record, tasks.clone()),
             show: Box::new(move |name| routing.show(name)),
         };
@@ -287,7 +288,7 @@ fn terms(state_dir: Option<&Path>) -> Terms {
 /// Renews the certificate in time, for as long as the node runs; sessions and links go on.
 async fn keep_certified(me: Arc<LocalParty>, state_dir: Option<PathBuf>) {
     loop {
-        // The calendar is what counts, and timers stand still while the machine sleeps.
+        // The calendar is what counts: the clock may be set, and timers stand still while the machine sleeps.
         tokio::time::sleep(CERTIFICATE_LOOK).await;
         let old = me.certificate().terms;
         if old.is_due(calendar()) {

@@ -16,6 +16,7 @@ mod hostile;
 mod memory;
 mod node;
 mod queue;
+mod sleep;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -31,6 +32,7 @@ pub use figures::{ChurnFigures, DirectoryFigures, Figures, Mean, Tries};
 pub use graph::Graph;
 pub use healing::{Healing, heal};
 pub use hostile::{Harm, Malice, attack};
+pub use sleep::{Awake, sleep};
 
 /// What is played.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -76,6 +76,10 @@ impl Lookups {
         self.cache.remove(&name);
     }
 
+    pub(super) fn forget_all(&mut self) {
+        self.cache.clear();
+    }
+
     pub(super) fn floor(&self, name: Name) -> Option<u64> {
         self.floors.get(&name).map(|(seq, _)| *seq)
     }

@@ -17,6 +17,8 @@ pub(super) struct Publisher {
     /// Locations and endpoints.
     said: Option<(Vec<Location>, Vec<String>)>,
     last: u64,
+    /// What the calendar said at the latest record, and the serial of the certificate in it.
+    made: Option<(Calendar, u64)>,
     /// When the next record is due.
     due: Time,
     /// When [`DIRECTORY_MOVES`] records may follow each other again.
@@ -30,6 +32,7 @@ impl Publisher {
         Self {
             said: None,
             last,
+            made: None,
             due: Time::NEVER,
             rested: Time::ZERO,
             stored: 0,
@@ -61,6 +64,17 @@ impl Publisher {
     pub(super) fn moved(&mut self, locations: Vec<Location>, now: Time) {
         if let Some((_, endpoints)) = self.said.clone() {
             self.say(locations, endpoints, now);
+        }
+    }
+
+    /// The calendar says this now, and this is the serial of the certificate. Since the latest record time may have
+    /// stood still, the clock may have been set, and the certificate may have been renewed.
+    pub(super) fn dated(&mut self, calendar: Calendar, serial: u64, now: Time) {
+        let stale = self.made.is_some_and(|(made, old)| {
+            old != serial || calendar.0.abs_diff(made.0) > DIRECTORY_REFRESH.as_secs()
+        });
+        if stale && self.said.is_some() {
+            self.due = self.due.min(self.earliest(now));
         }
     }
 
@@ -115,6 +129,8 @@ impl Directory {
         let seq = next.max(micros(context.calendar));
         let expiry = Calendar(context.calendar.0.saturating_add(DIRECTORY_LIFE.as_secs()));
         self.publisher.last = seq;
+        let serial = said.map(|said| said.certificate.terms.serial);
+        self.publisher.made = serial.map(|serial| (context.calendar, serial));
         self.publisher.stored = 0;
         self.events.push_back(Event::Sequence(seq));
         let record = Genuine::sign(self.me.identity(), &self.overlay, seq, expiry, said);

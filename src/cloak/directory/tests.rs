@@ -312,6 +312,73 @@ fn a_number_from_an_earlier_run_is_kept_above() {
 }
 
 #[test]
+fn a_node_whose_clock_is_set_right_is_found_at_once() {
+    let mut world = published(24, 105);
+    let node = 8;
+    world.restart(node, Calendar(EPOCH.0 - 3 * 24 * 3600));
+    world.publish(node);
+    world.run(SECOND * 20);
+    let query = world.lookup(2, node);
+    let query_by_it = world.lookup(node, 2);
+    world.run(SECOND * 4);
+    assert!(
+        world
+            .found(2, query)
+            .is_none_or(|found| found.seq != world.seq(node))
+    );
+    assert!(
+        world.found(node, query_by_it).is_none(),
+        "others are ahead of it"
+    );
+    world.set_clock(node, world.calendar());
+    world.run(SECOND * 2);
+    let query = world.lookup(2, node);
+    let query_by_it = world.lookup(node, 2);
+    world.run(SECOND * 4);
+    assert_eq!(world.found(2, query).unwrap().seq, world.seq(node));
+    assert!(world.found(node, query_by_it).is_some());
+}
+
+#[test]
+fn numbers_rise_though_the_clock_is_set_back() {
+    let mut world = published(24, 106);
+    let node = 8;
+    world.restart(node, Calendar(world.calendar().0 + 500));
+    world.publish(node);
+    world.run(SECOND * 20);
+    let high = world.seq(node);
+    world.set_clock(node, Calendar(world.calendar().0 - 300));
+    world.run(SECOND * 20);
+    assert_eq!(world.seq(node), high + 1);
+    let query = world.lookup(2, node);
+    world.run(SECOND * 4);
+    assert_eq!(world.found(2, query).unwrap().seq, high + 1);
+    world.set_clock(node, world.calendar());
+    world.run(SECOND * 20);
+    assert_eq!(
+        world.seq(node),
+        high + 1,
+        "a step of minutes makes no record"
+    );
+}
+
+#[test]
+fn a_record_follows_a_new_certificate() {
+    let mut world = published(24, 107);
+    let node = 8;
+    let party = world.party(node);
+    let mut terms = party.certificate().terms;
+    terms.serial += 1;
+    party.renew(terms);
+    world.set_clock(node, world.calendar());
+    world.run(SECOND * 10);
+    let query = world.lookup(2, node);
+    world.run(SECOND * 4);
+    let found = world.found(2, query).unwrap();
+    assert_eq!(found.certificate.certificate().terms.serial, terms.serial);
+}
+
+#[test]
 fn readers_repair_what_is_outdated() {
     let mut world = published(24, 120);
     world.run(SECOND * 40);

@@ -77,8 +77,7 @@ fn office(now: Time, claims_until: Time) -> Office {
 
 impl Tree {
     fn calendar(&self, now: Time) -> Calendar {
-        let (start, calendar) = self.started;
-        Calendar(calendar.0.saturating_add(now.since(start).as_secs()))
+        self.almanac.calendar(now)
     }
 
     /// A random lease.

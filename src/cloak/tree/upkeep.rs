@@ -33,6 +33,15 @@ impl Tree {
         self.done(now);
     }
 
+    /// What is known of the neighbours may be over: all are asked (R-O8).
+    pub fn ask_all(&mut self, now: Time) {
+        let all: Vec<_> = self.neighbours.keys().copied().collect();
+        for name in all {
+            self.query(name, now);
+        }
+        self.done(now);
+    }
+
     /// The last link to a neighbour is gone.
     pub fn neighbour_down(&mut self, name: Name, now: Time) {
         if self.neighbours.remove(&name).is_none() {

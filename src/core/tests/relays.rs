@@ -8,6 +8,8 @@ pub(super) struct Mesh {
     pub(super) nodes: Vec<Node>,
     pub(super) wires: Vec<Wire>,
     pub(super) now: Time,
+    /// Bytes that a link takes at once.
+    takes: usize,
     made: u32,
 }
 
@@ -43,6 +45,7 @@ impl Mesh {
             nodes,
             wires: Vec::new(),
             now: Time::ZERO,
+            takes: 1 << 16,
             made: 0,
         };
         for (a, b) in wires {
@@ -73,8 +76,8 @@ impl Mesh {
                 endpoint: "test".to_owned(),
                 shortcut: shortcut && side == 0,
             };
-            let core = &mut self.nodes[ends[side]].core;
-            core.link_up(joined, self.now).unwrap()
+            let node = &mut self.nodes[ends[side]];
+            node.core.link_up(joined, node.time(self.now)).unwrap()
         });
         self.wires.push(Wire {
             ends,
@@ -95,8 +98,8 @@ impl Mesh {
     pub(super) fn cut(&mut self, wire: usize) {
         let wire = self.wires.remove(wire);
         for side in 0..2 {
-            let core = &mut self.nodes[wire.ends[side]].core;
-            core.link_down(wire.links[side], self.now);
+            let node = &mut self.nodes[wire.ends[side]];
+            node.core.link_down(wire.links[side], node.time(self.now));
         }
     }
 
@@ -117,8 +120,10 @@ impl Mesh {
             for wire in &mut self.wires {
                 for side in 0..2 {
                     let mut out = Vec::new();
-                    let core = &mut self.nodes[wire.ends[side]].core;
-                    core.pull(wire.links[side], &mut out, 1 << 16, 4_000, self.now)
+                    let node = &mut self.nodes[wire.ends[side]];
+                    let now = node.time(self.now);
+                    node.core
+                        .pull(wire.links[side], &mut out, self.takes, 4_000, now)
                         .unwrap();
                     let sent = out.into_iter().filter(|_| !wire.silent);
                     wire.arriving[1 - side].extend(sent);
@@ -128,18 +133,19 @@ impl Mesh {
             for wire in &mut self.wires {
                 for side in 0..2 {
                     let node = &mut self.nodes[wire.ends[side]];
-                    let arriving = &mut wire.arriving[side];
+                    let (arriving, now) = (&mut wire.arriving[side], node.time(self.now));
                     let used = node
                         .core
-                        .receive(wire.links[side], arriving, &mut node.application, self.now)
+                        .receive(wire.links[side], arriving, &mut node.application, now)
                         .unwrap();
                     arriving.drain(..used);
                 }
             }
             for node in &mut self.nodes {
-                node.core.handle_timeout(self.now);
+                let now = node.time(self.now);
+                node.core.handle_timeout(now);
                 let seen = node.events.len();
-                node.act(self.now);
+                node.act(now);
                 let woken = node
                     .events
                     .iter()
@@ -149,9 +155,9 @@ impl Mesh {
                         _ => None,
                     });
                 for key in woken.collect::<Vec<_>>() {
-                    take(node, key, self.now);
+                    take(node, key, now);
                 }
-                rest(node, self.now);
+                rest(node, now);
             }
             self.sweep();
         }
@@ -162,7 +168,7 @@ impl Mesh {
     }
 
     pub(super) fn open(&mut self, from: usize, to: usize) -> (ChannelKey, ChannelKey) {
-        let (peer, now) = (self.name(to), self.now);
+        let (peer, now) = (self.name(to), self.nodes[from].time(self.now));
         let core = &mut self.nodes[from].core;
         core.request(vec![peer], Target::Loopback(80), 4242, now);
         self.run(RTT * 40);
@@ -181,7 +187,8 @@ impl Mesh {
     }
 
     pub(super) fn write(&mut self, node: usize, key: ChannelKey, bytes: &[u8]) -> usize {
-        self.nodes[node].write(key, bytes, self.now)
+        let now = self.nodes[node].time(self.now);
+        self.nodes[node].write(key, bytes, now)
     }
 
     /// Sends `bytes` while `trouble` happens at the given steps, and checks that they arrive as they were.
@@ -216,8 +223,9 @@ impl Mesh {
         self.nodes[node].events.iter().filter(suspended).count()
     }
 
-    fn handshakes(&self, node: usize) -> Vec<u64> {
-        let views = self.nodes[node].core.session_views(self.now);
+    pub(super) fn handshakes(&self, node: usize) -> Vec<u64> {
+        let node = &self.nodes[node];
+        let views = node.core.session_views(node.time(self.now));
         views.iter().map(|view| view.handshakes).collect()
     }
 }
@@ -258,6 +266,28 @@ fn two_nodes_that_are_not_linked_talk_through_relays_that_see_neither_names_nor_
         assert!(mesh.nodes[relay].core.relay.stats().frames > 100);
     }
     assert_eq!(mesh.handshakes(0), [1]);
+}
+
+#[test]
+fn sessions_that_share_a_slow_link_take_turns() {
+    let mut mesh = Mesh::new(5, &[(0, 1), (1, 2), (1, 3), (1, 4)]);
+    let channels = [2, 3, 4].map(|to| {
+        let channel = mesh.open(0, to);
+        mesh.nodes[0].events.clear();
+        (to, channel)
+    });
+    // One packet at a time.
+    mesh.takes = 1;
+    let bytes = pattern(1_000_000);
+    for _ in 0..300 {
+        for (_, (near, _)) in channels {
+            mesh.write(0, near, &bytes);
+        }
+        mesh.run(RTT / 2);
+    }
+    let got = channels.map(|(to, (_, far))| mesh.got(to, far).len());
+    let (least, most) = (got.iter().min().unwrap(), got.iter().max().unwrap());
+    assert!(*least > 100_000 && least * 10 > most * 9, "{got:?}");
 }
 
 #[test]

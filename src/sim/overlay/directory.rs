@@ -27,7 +27,7 @@ pub(super) struct Lookups {
 impl World {
     /// Lets a node look up another one, and not in what it remembers.
     pub(super) fn ask(&mut self, from: usize, to: usize) {
-        let (Some(name), now) = (self.name(to), self.now) else {
+        let (Some(name), Some(now)) = (self.name(to), self.time(from)) else {
             return;
         };
         if let Some(overlay) = self.overlay(from) {

@@ -29,6 +29,19 @@ pub(super) struct Wire {
     pub(super) up: bool,
 }
 
+/// A node whose machine sleeps: others take it for dead.
+#[derive(Debug)]
+pub(super) struct Asleep {
+    pub(super) overlay: Overlay,
+    /// Its neighbours when it fell asleep.
+    pub(super) neighbours: Vec<Name>,
+}
+
+/// What the calendar says.
+pub(super) fn calendar(now: Time) -> Calendar {
+    Calendar(START.0 + now.since(Time::ZERO).as_secs())
+}
+
 /// One node.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -49,6 +62,10 @@ pub(super) struct Node {
     /// It has told the directory where it is to be found.
     pub(super) publishes: bool,
     pub(super) me: Arc<LocalParty>,
+    /// While its machine sleeps.
+    pub(super) asleep: Option<Asleep>,
+    /// How long it has slept in all; its time stood still meanwhile.
+    pub(super) slept: Duration,
     /// None while it is honest.
     pub(super) mind: Option<Mind>,
 }
@@ -71,7 +88,7 @@ impl Node {
             verifier,
             ..Settings::new(Arc::clone(&me))
         };
-        let calendar = Calendar(START.0 + now.since(Time::ZERO).as_secs());
+        let calendar = calendar(now);
         Self {
             name,
             overlay: Some(Overlay::new(settings, random.fork(), now, calendar)),
@@ -84,8 +101,15 @@ impl Node {
             refused: false,
             publishes: false,
             me,
+            asleep: None,
+            slept: Duration::ZERO,
             mind: None,
         }
+    }
+
+    /// Its own time.
+    pub(super) fn time(&self, now: Time) -> Time {
+        Time::ZERO + now.since(Time::ZERO + self.slept)
     }
 
     /// Where it hangs.

@@ -111,3 +111,17 @@ fn a_hostile_node_harms_no_more_than_what_hangs_below_it() {
         assert!(!is_seen || harm.closed > 0, "{malice:?}: {harm:?}");
     }
 }
+
+#[test]
+fn who_slept_finds_others_and_is_found() {
+    for sleeper in [0, 7] {
+        let awake = sleep(
+            &plan(12, Graph::Random, 16, 1),
+            sleeper,
+            Duration::from_secs(3 * 3600),
+        );
+        for tries in [awake.of_it, awake.by_it] {
+            assert_eq!((tries.good, tries.made), (11, 11), "{awake:?}");
+        }
+    }
+}

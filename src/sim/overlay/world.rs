@@ -235,7 +235,7 @@ impl World {
         if !self.wire(to, from, link).is_some_and(|wire| wire.up) {
             return;
         }
-        let (Some(name), now) = (self.name(from), self.now) else {
+        let (Some(name), Some(now)) = (self.name(from), self.time(to)) else {
             return;
         };
         if let Some(mind) = self.nodes.get_mut(to).and_then(|node| node.mind.as_mut()) {
@@ -274,8 +274,9 @@ impl World {
             return;
         };
         node.timer = Time::NEVER;
+        let own = node.time(now);
         if let Some(overlay) = &mut node.overlay {
-            overlay.handle_timeout(now);
+            overlay.handle_timeout(own);
         }
         self.drain(number);
     }
@@ -294,7 +295,7 @@ impl World {
             self.down(node, peer, link);
             return;
         }
-        let (Some(name), now) = (self.name(peer), self.now) else {
+        let (Some(name), Some(now)) = (self.name(peer), self.time(node)) else {
             return;
         };
         if let Some(node) = self.nodes.get_mut(node)
@@ -312,7 +313,7 @@ impl World {
         let Some(was_up) = self.wire(node, peer, link).map(|wire| wire.up) else {
             return;
         };
-        let (Some(name), now) = (self.name(peer), self.now) else {
+        let (Some(name), Some(now)) = (self.name(peer), self.time(node)) else {
             return;
         };
         if let Some(node) = self.nodes.get_mut(node) {
@@ -366,6 +367,11 @@ impl World {
         self.queue.push(self.now + pause, Event::Dial(number));
     }
 
+    /// A node's own time.
+    pub(super) fn time(&self, number: usize) -> Option<Time> {
+        self.nodes.get(number).map(|node| node.time(self.now))
+    }
+
     /// Takes what a node's overlay has left to send and to be woken for.
     pub(super) fn drain(&mut self, number: usize) {
         let now = self.now;
@@ -403,7 +409,7 @@ impl World {
             }
         }
         // A timer of a real node is no finer; and a node that is always due must not stop time.
-        let due = overlay.poll_timeout().max(now + Duration::from_millis(1));
+        let due = (overlay.poll_timeout() + node.slept).max(now + Duration::from_millis(1));
         if due < node.timer {
             node.timer = due;
             self.queue.push(due, Event::Timer(number));

@@ -275,7 +275,7 @@ impl World {
             let settings = Settings {
                 me: Arc::clone(party),
                 verifier: Arc::new(Strict),
-                epoch: EPOCH,
+                almanac: Almanac::new(EPOCH, Time::ZERO),
                 last_seq: 0,
             };
             Directory::new(settings, random.fork(), Time::ZERO)
@@ -567,6 +567,14 @@ impl World {
         }
     }
 
+    /// The clock of a node is set.
+    pub(super) fn set_clock(&mut self, node: usize, calendar: Calendar) {
+        let almanac = Almanac::new(calendar, self.now);
+        self.with(node, |directory, _, now| {
+            directory.set_almanac(almanac, now)
+        });
+    }
+
     pub(super) fn restart(&mut self, node: usize, epoch: Calendar) {
         self.restart_with(node, epoch, 0);
     }
@@ -575,7 +583,7 @@ impl World {
         let settings = Settings {
             me: Arc::clone(&self.parties[node]),
             verifier: Arc::new(Strict),
-            epoch,
+            almanac: Almanac::new(epoch, self.now),
             last_seq,
         };
         self.nodes[node] = Directory::new(settings, self.random.fork(), self.now);
