@@ -290,6 +290,7 @@ impl World {
             Event::Unassigned(..)
             | Event::LinkDoubtful(_)
             | Event::Paused(..)
+            | Event::NoHandshake(..)
             | Event::WantLink(_)
             | Event::Dial(..)
             | Event::Found(_)
@@ -309,6 +310,7 @@ impl World {
             | EndReason::Exhausted
             | EndReason::Forged
             | EndReason::GivenUp
+            | EndReason::Unanswered
             | EndReason::Expired
             | EndReason::MemoryPressure => {
                 self.oracle
