@@ -442,6 +442,9 @@ impl Loop {
                     "a pause is over"
                 );
             }
+            Event::NoHandshake(peer, why) => {
+                tracing::warn!(peer = show(peer), "{why}");
+            }
             Event::Forged(number, peer, count) => warn_of_forgery(number, &show(peer), count),
             Event::SessionDown(number, peer, reason) => {
                 tracing::info!(session = number, peer = show(peer), %reason, "session down");

@@ -291,6 +291,7 @@ impl World {
             Event::Unassigned(..)
             | Event::LinkDoubtful(_)
             | Event::Paused(..)
+            | Event::NoHandshake(..)
             | Event::WantLink(_)
             | Event::Dial(..)
             | Event::Found(_)
@@ -310,6 +311,7 @@ impl World {
             | EndReason::Exhausted
             | EndReason::Forged
             | EndReason::GivenUp
+            | EndReason::Unanswered
             | EndReason::Expired
             | EndReason::MemoryPressure => {
                 self.oracle
