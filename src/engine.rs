@@ -27,6 +27,7 @@ use crate::lcm::table::{Fate, Table};
 use crate::limits::COMMANDS_MAX;
 use crate::name::Name;
 use crate::net::clock::{Clock, calendar, slept};
+use crate::net::seldom::{Pass, PerPeer};
 use crate::session::ResetCode;
 use crate::srm::resume::Reason;
 use crate::time::Almanac;
@@ -130,6 +131,8 @@ pub struct Surroundings {
     pub want: Want,
     /// Dials nodes that the overlay has found.
     pub dial: Dial,
+    /// Hears that a session was resumed: what is allowed is looked at again (R-R11).
+    pub resumed: Box<dyn Fn() + Send>,
     /// Hears that the machine woke up.
     pub woken: Box<dyn Fn() + Send>,
     /// Writes down the number of the node's newest record in the directory.
@@ -158,6 +161,19 @@ pub struct Inlets {
 pub struct Queues {
     commands: mpsc::Receiver<Command>,
     connections: mpsc::Receiver<LocalConnection>,
+}
+
+#[cfg(test)]
+impl Queues {
+    /// Stands in for a core thread that has nothing to show and resets channels.
+    pub async fn kills(mut self, mut kill: impl FnMut(ChannelKey, ResetCode)) {
+        while let Some(command) = self.commands.recv().await {
+            if let Command::KillChannel(key, code, reply) = command {
+                kill(key, code);
+                let _gone = reply.send(true);
+            }
+        }
+    }
 }
 
 /// Makes the ways into a core thread.
@@ -252,9 +268,20 @@ struct Loop {
     links: RefCell<BTreeMap<Link, RunningLink>>,
     lookups: RefCell<BTreeMap<Name, Vec<oneshot::Sender<Option<Found>>>>>,
     traces: RefCell<BTreeMap<u64, oneshot::Sender<Traced>>>,
+    /// Lines about peers: whoever may link can come and go as often as it likes (R-X2).
+    lines: PerPeer,
+}
+
+/// A part of the core thread is gone, and the thread ends with it.
+fn broken(part: &str) {
+    tracing::error!(
+        part,
+        "a part of the core thread has ended by a panic: the node stops"
+    );
 }
 
 struct RunningLink {
+    peer: Name,
     task: JoinHandle<()>,
     health: Option<watch::Sender<Health>>,
     local: Option<IpAddr>,
@@ -271,6 +298,7 @@ impl Loop {
             links: RefCell::default(),
             lookups: RefCell::default(),
             traces: RefCell::default(),
+            lines: PerPeer::default(),
         })
     }
 
@@ -280,16 +308,16 @@ impl Loop {
             mut connections,
         } = queues;
         let timers = Rc::clone(&self.shell);
-        let timers = tokio::task::spawn_local(async move { timers.run_timers().await });
+        let mut timers = tokio::task::spawn_local(async move { timers.run_timers().await });
         let own = Rc::clone(&self);
-        let events = tokio::task::spawn_local(async move {
+        let mut events = tokio::task::spawn_local(async move {
             loop {
                 let event = own.shell.event().await;
                 own.event(event);
             }
         });
         let own = Rc::clone(&self);
-        let clock = tokio::task::spawn_local(async move { own.watch_clock().await });
+        let mut clock = tokio::task::spawn_local(async move { own.watch_clock().await });
         loop {
             let command = tokio::select! {
                 Some(connection) = connections.recv() => {
@@ -297,6 +325,10 @@ impl Loop {
                     continue;
                 }
                 command = commands.recv() => command,
+                // They only end by a panic, and without them nothing goes on.
+                _ = &mut timers => break broken("timers"),
+                _ = &mut events => break broken("events"),
+                _ = &mut clock => break broken("clock"),
             };
             if command.is_none_or(|command| self.command(command).is_break()) {
                 break;
@@ -417,13 +449,16 @@ impl Loop {
                 self.incoming.borrow_mut().insert(key, None);
                 (self.surroundings.serve)(key, peer, target);
             }
-            Event::Reset(key, _) => self.late(key, Fate::Cut),
+            Event::Reset(key, code) => self.late(key, Fate::Cut(code)),
             Event::OpenFailed(key, why) => self.late(key, Fate::Failed(why)),
             Event::Closed(key) => self.late(key, Fate::Closed),
             Event::Opened(key) => self.late(key, Fate::Open),
             Event::Woken(_) => {}
             Event::SessionUp(number, peer) => {
-                tracing::info!(session = number, peer = show(peer), "session up");
+                if let Some(Pass { held_back }) = self.lines.pass(peer) {
+                    let peer = show(peer);
+                    tracing::info!(session = number, peer, held_back, "session up");
+                }
             }
             Event::Suspended(number, peer, reason) => {
                 tracing::debug!(session = number, peer = show(peer), %reason, "session suspended");
@@ -431,19 +466,26 @@ impl Loop {
             }
             Event::Resumed(number, peer) => {
                 tracing::debug!(session = number, peer = show(peer), "session resumed");
+                (self.surroundings.resumed)();
             }
             Event::Paused(number, peer, cause, lasted) => {
                 let pause_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(
-                    session = number,
-                    peer = show(peer),
-                    cause = cause.to_string(),
-                    pause_ms,
-                    "a pause is over"
-                );
+                if let Some(Pass { held_back }) = self.lines.pass(peer) {
+                    tracing::info!(
+                        session = number,
+                        peer = show(peer),
+                        cause = cause.to_string(),
+                        pause_ms,
+                        held_back,
+                        "a pause is over"
+                    );
+                }
             }
             Event::SessionDown(number, peer, reason) => {
-                tracing::info!(session = number, peer = show(peer), %reason, "session down");
+                if let Some(Pass { held_back }) = self.lines.pass(peer) {
+                    let peer = show(peer);
+                    tracing::info!(session = number, peer, %reason, held_back, "session down");
+                }
             }
             Event::LinkDead(link) => self.end_link(link, "it does not answer", Reason::Suspicion),
             Event::LinkDoubtful(link) => {
@@ -477,3 +519,6 @@ impl Loop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ use crate::lcm::shell::Shell;
 use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_BUFFER_LINGER, LINK_READ, LINK_TURN};
 use crate::link::pace::Pace;
 use crate::net::reading;
+use crate::net::seldom::Pass;
 use crate::srm::resume::Reason;
 use crate::wire::link::LENGTHS_LEN;
 
@@ -52,7 +53,8 @@ impl Loop {
                 return;
             }
         };
-        let peer = (self.surroundings.show)(joined.peer);
+        let name = joined.peer;
+        let peer = (self.surroundings.show)(name);
         let endpoint = joined.endpoint.clone();
         let direction = if joined.dialled { "out" } else { "in" };
         let number = self.shell.with(|core, now| match &early {
@@ -60,10 +62,26 @@ impl Loop {
             None => core.link_up(joined, now),
         });
         let Some(number) = number else {
-            tracing::warn!(peer, endpoint, "too many links: this one is closed");
+            if let Some(Pass { held_back }) = self.lines.pass(name) {
+                tracing::warn!(
+                    peer,
+                    endpoint,
+                    held_back,
+                    "too many links: this one is closed"
+                );
+            }
             return;
         };
-        tracing::info!(link = number, peer, endpoint, direction, "link up");
+        if let Some(Pass { held_back }) = self.lines.pass(name) {
+            tracing::info!(
+                link = number,
+                peer,
+                endpoint,
+                direction,
+                held_back,
+                "link up"
+            );
+        }
         let label = format!("{number} {peer}");
         let local = stream.local_addr().ok().map(|address| address.ip());
         let released = health.clone();
@@ -89,6 +107,7 @@ impl Loop {
         self.links.borrow_mut().insert(
             number,
             RunningLink {
+                peer: name,
                 task,
                 health,
                 local,
@@ -125,7 +144,9 @@ impl Loop {
         self.shell.remove_link(number);
         self.shell
             .with(|core, now| core.link_lost(number, cause, now));
-        tracing::info!(link = running.label, reason, "link down");
+        if let Some(Pass { held_back }) = self.lines.pass(running.peer) {
+            tracing::info!(link = running.label, reason, held_back, "link down");
+        }
         // Whoever dialled may have stopped.
         running.report(Health::Gone);
         running.task.abort();
