@@ -440,6 +440,7 @@ impl Core {
                 return;
             }
             SessionEvent::Paused(cause, lasted) => Event::Paused(number, peer, cause, lasted),
+            SessionEvent::Forged(count) => Event::Forged(number, peer, count),
             SessionEvent::CheckState => {
                 self.check_state(number, now);
                 return;

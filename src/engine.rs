@@ -481,6 +481,7 @@ impl Loop {
                     );
                 }
             }
+            Event::Forged(number, peer, count) => warn_of_forgery(number, &show(peer), count),
             Event::SessionDown(number, peer, reason) => {
                 if let Some(Pass { held_back }) = self.lines.pass(peer) {
                     let peer = show(peer);
@@ -518,6 +519,15 @@ impl Loop {
             }
         }
     }
+}
+
+fn warn_of_forgery(session: u32, peer: &str, count: u64) {
+    tracing::warn!(
+        session,
+        peer,
+        count,
+        "packets do not open: somebody on the way forges or spoils them"
+    );
 }
 
 #[cfg(test)]

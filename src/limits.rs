@@ -104,6 +104,13 @@ pub const PAIR_PACKETS: u64 = 1 << 20;
 pub const PAIR_BYTES: u64 = 1 << 30;
 /// See [`PAIR_PACKETS`].
 pub const PAIR_AGE: Duration = Duration::from_secs(600);
+/// Packets sealed with a pair of keys after which nothing more is (R-K5, the bound of GCM): the session stands
+/// still until the next pair is agreed.
+pub const PAIR_PACKETS_MAX: u64 = 1 << 23;
+/// Packets and Re-Hellos of one session that did not open, after which it ends (R-K5, the bound of Poly1305).
+pub const FORGED_MAX: u64 = 1 << 36;
+/// Least pause between two lines of the log about them.
+pub const FORGED_TOLD: Duration = Duration::from_secs(60);
 
 /// Without an answer for this long, or three round trips, the peer is suspected and probed.
 pub const SUSPECT_AFTER: Duration = Duration::from_millis(200);

@@ -18,6 +18,7 @@ mod anew;
 mod audit;
 mod channel;
 mod event;
+mod forged;
 mod incoming;
 mod outgoing;
 mod pause;
@@ -38,7 +39,7 @@ pub use timers::LinkEvent;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::limits::{PACKET_PLAIN_CHOSEN, PAIR_AGE, PAIR_BYTES, PAIR_PACKETS};
+use crate::limits::{PACKET_PLAIN_CHOSEN, PAIR_AGE, PAIR_BYTES, PAIR_PACKETS, PAIR_PACKETS_MAX};
 use crate::name::Name;
 use crate::random::Random;
 use crate::session::pause::Pause;
@@ -85,6 +86,8 @@ pub struct Options {
 pub struct KeyUse {
     /// Packets sealed.
     pub packets: u64,
+    /// Packets sealed after which it seals no more; at most [`PAIR_PACKETS_MAX`].
+    pub packets_max: u64,
     /// Bytes of plaintext sealed.
     pub bytes: u64,
     /// Age of a pair in use.
@@ -95,6 +98,7 @@ impl Default for KeyUse {
     fn default() -> Self {
         Self {
             packets: PAIR_PACKETS,
+            packets_max: PAIR_PACKETS_MAX,
             bytes: PAIR_BYTES,
             age: PAIR_AGE,
         }
@@ -136,6 +140,8 @@ impl PairState {
 pub struct Stats {
     /// Packets that did not open: forged, replayed, or of erased keys.
     pub packets_dropped: u64,
+    /// Packets and Re-Hellos that were forged, or spoilt on their way.
+    pub forged: u64,
     /// Re-Hellos that no honest peer sends.
     pub impossible_hellos: u64,
     /// Moves to a new pair of keys.
@@ -214,6 +220,7 @@ pub struct Session {
     maintained_at: Time,
     events: VecDeque<Event>,
     stats: Stats,
+    forged_told: forged::Told,
 }
 
 impl Session {
@@ -279,6 +286,7 @@ impl Session {
             maintained_at: now,
             events: VecDeque::new(),
             stats: Stats::default(),
+            forged_told: forged::Told::default(),
         }
     }
 

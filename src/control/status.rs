@@ -51,6 +51,8 @@ pub struct SessionStatus {
     pub handshakes: u64,
     /// Resumptions so far.
     pub resumes: u64,
+    /// Packets that did not open: forged, or spoilt on their way.
+    pub forged: u64,
     /// Its channels.
     pub channels: Vec<ChannelStatus>,
     /// Cipher suite.

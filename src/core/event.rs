@@ -53,6 +53,8 @@ pub enum Event {
     Resumed(u32, Name),
     /// A session's bytes move again, after nothing could for this long, for this reason.
     Paused(u32, Name, Reason, Duration),
+    /// So many packets and Re-Hellos of a session were forged or spoilt since this was told last.
+    Forged(u32, Name, u64),
     /// A session is over.
     SessionDown(u32, Name, EndReason),
     /// The link owes an answer: dial a second one beside it.

@@ -67,8 +67,8 @@ pub struct SessionView {
     pub suite: Suite,
     /// Round trip, once measured.
     pub rtt: Option<Duration>,
-    /// Packets dropped because they did not open.
-    pub dropped: u64,
+    /// Packets and Re-Hellos that were forged, or spoilt on their way.
+    pub forged: u64,
     /// Its channels.
     pub channels: Vec<ChannelView>,
     /// How its packets leave; none while no link carries it.
@@ -152,7 +152,7 @@ impl Core {
                     resumes: session.stats().resumes,
                     suite: session.suite(),
                     rtt: session.rtt(),
-                    dropped: session.stats().packets_dropped,
+                    forged: session.stats().forged,
                     channels: channels.collect(),
                     way: self.way_of(entry),
                     hops: entry.hops,

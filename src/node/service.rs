@@ -278,6 +278,7 @@ impl Handle {
             last_answer_ms: Some(millis(view.last_answer)),
             handshakes: view.handshakes,
             resumes: view.resumes,
+            forged: view.forged,
             channels: view
                 .channels
                 .into_iter()

@@ -92,6 +92,8 @@ pub enum Event {
     Resumed,
     /// Bytes move again, after nothing could for this long; suspended or not.
     Paused(Reason, Duration),
+    /// So many packets and Re-Hellos more were forged or spoilt; told once a minute at most.
+    Forged(u64),
     /// Two Re-Hellos were unanswered on a live path: ask the peer whether it still has the session.
     CheckState,
     /// The session has ended; every channel is gone.
@@ -109,6 +111,8 @@ pub enum EndReason {
     PeerLostState,
     /// The peer broke the protocol.
     Misbehaved(Misbehaviour),
+    /// So much was forged that one more could succeed.
+    Forged,
     /// A counter reached its end.
     Exhausted,
     /// The peer's certificate is over, and it has shown no newer one.
@@ -143,6 +147,7 @@ impl fmt::Display for EndReason {
             Self::Local => f.write_str("closed here"),
             Self::PeerLostState => f.write_str("the peer restarted"),
             Self::Misbehaved(what) => write!(f, "the peer broke the protocol: {what}"),
+            Self::Forged => f.write_str("too many forged packets"),
             Self::Exhausted => f.write_str("a counter is used up"),
             Self::Expired => f.write_str("the peer's certificate has expired"),
             Self::GivenUp => f.write_str("suspended for longer than allowed"),

@@ -11,6 +11,7 @@ use crate::srm::flight::Item;
 use crate::srm::receive::Arrival;
 use crate::srm::resume::{Dropped, Hello, HelloOutcome, Here, Which};
 use crate::srm::window::News;
+use crate::ssm::key_set::Unopened;
 use crate::ssm::schedule::{Pair, Side};
 use crate::time::Time;
 use crate::wire::codec::{DecodeError, Reader};
@@ -54,10 +55,19 @@ impl Session {
             Which::Live => self.epochs.live_keys(),
             Which::Next => self.epochs.next_keys(),
         };
-        let plain = keys.and_then(|keys| keys.open(header.number, packet.header, packet.body));
-        let Some(plain) = plain else {
+        let Some(keys) = keys else {
             self.stats.packets_dropped += 1;
             return;
+        };
+        let plain = match keys.open(header.number, packet.header, packet.body) {
+            Ok(plain) => plain,
+            Err(why) => {
+                self.stats.packets_dropped += 1;
+                if why == Unopened::Forged {
+                    self.forged(now);
+                }
+                return;
+            }
         };
         let plain = &*plain;
         let survey = match survey(plain) {
@@ -492,6 +502,7 @@ impl Session {
     pub fn handle_re_hello(&mut self, sealed: &[u8], now: Time) {
         let Some(plain) = self.epochs.open_resume(self.local_index, sealed) else {
             self.stats.packets_dropped += 1;
+            self.forged(now);
             return;
         };
         let Ok(hello) = Hello::decode(&plain) else {

@@ -5,8 +5,9 @@ use crate::session::Session;
 use crate::session::channel::{Listed, Phase, Told};
 use crate::session::event::EndReason;
 use crate::srm::flight::{Item, Sent};
-use crate::srm::resume::{HINTS_MAX, HelloTo, Sending, Which};
+use crate::srm::resume::{HINTS_MAX, HelloTo, Reason, Sending, Which};
 use crate::srm::window::Window;
+use crate::ssm::key_set::KeySet;
 use crate::ssm::schedule::Pair;
 use crate::time::Time;
 use crate::wire::frame::{Ack, ChannelId, DATA_FRONT_MAX, Frame, put_data_front};
@@ -133,6 +134,10 @@ impl Session {
             Sending::Live(_) => (Which::Live, self.epochs.live()?),
             Sending::Next(_) | Sending::Early(_) => (Which::Next, self.epochs.next()),
         };
+        if self.is_spent(which) {
+            self.replace_spent(which, now);
+            return None;
+        }
         if !self.window.is_of(path, self.relayed) {
             self.window = Window::new(path, self.relayed, now);
         }
@@ -175,6 +180,37 @@ impl Session {
         Some(Sealed { header })
     }
 
+    const fn keys(&mut self, which: Which) -> Option<&mut KeySet> {
+        match which {
+            Which::Live => self.epochs.live_keys(),
+            Which::Next => self.epochs.next_keys(),
+        }
+    }
+
+    /// Whether nothing more may be sealed with these keys (R-K5).
+    fn is_spent(&mut self, which: Which) -> bool {
+        let max = self.options.key_use.packets_max;
+        self.keys(which)
+            .is_some_and(|keys| keys.packets_sealed() >= max)
+    }
+
+    /// The exchange of Re-Hellos has not come through for so long that keys are used up: whatever waits goes
+    /// on with the next ones.
+    fn replace_spent(&mut self, which: Which, now: Time) {
+        match which {
+            Which::Live => self.suspend(Reason::KeyUse, now),
+            Which::Next => {
+                let (epochs, random) = (&mut self.epochs, &mut self.random);
+                if (self.resume)
+                    .start(epochs, Reason::KeyUse, random, now)
+                    .is_err()
+                {
+                    self.end(EndReason::Exhausted);
+                }
+            }
+        }
+    }
+
     fn seal(
         &mut self,
         which: Which,
@@ -185,10 +221,7 @@ impl Session {
         let tag_len = self.suite.tag_len();
         let plain_end = out.len();
         out.extend_from_slice(&[0; PACKET_TAG_MAX][..tag_len]);
-        let keys = match which {
-            Which::Live => self.epochs.live_keys(),
-            Which::Next => self.epochs.next_keys(),
-        }?;
+        let keys = self.keys(which)?;
         let selector = keys.pair().selector();
         let (plain, tag) = out
             .get_mut(start..)?

@@ -10,6 +10,8 @@ use crate::time::Calendar;
 use crate::wire::frame::Frame;
 use crate::wire::target::Target;
 
+mod keys;
+
 struct Sink;
 
 impl Delivery for Sink {

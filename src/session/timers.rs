@@ -70,7 +70,7 @@ impl Session {
     }
 
     /// Suspends at once: keys are erased, local reads pause.
-    fn suspend(&mut self, cause: Reason, now: Time) {
+    pub(super) fn suspend(&mut self, cause: Reason, now: Time) {
         if self.is_suspended() || !self.is_confirmed() {
             return;
         }

@@ -277,6 +277,10 @@ impl World {
                     }
                 }
             }
+            Event::Forged(_, _, count) => {
+                let what = format!("{count} packets do not open at {side}, and nobody forges any");
+                self.oracle.fault(what);
+            }
             Event::SessionUp(number, _) => {
                 if let Some(session) = node.core.session(number) {
                     let sess_id = session.sess_id();
@@ -305,6 +309,7 @@ impl World {
             EndReason::Goodbye | EndReason::Local | EndReason::PeerLostState => {}
             EndReason::Misbehaved(_)
             | EndReason::Exhausted
+            | EndReason::Forged
             | EndReason::GivenUp
             | EndReason::Expired
             | EndReason::MemoryPressure => {

@@ -75,8 +75,11 @@ impl Setting {
             },
         };
         let key_use = if seed.is_multiple_of(3) {
+            let packets = 10 + random.below(150);
             KeyUse {
-                packets: 10 + random.below(150),
+                packets,
+                // Used up before the next pair is agreed, in some runs.
+                packets_max: packets + 1 + random.below(400),
                 bytes: 5_000 + random.below(200_000),
                 age: Duration::from_millis(500 + random.below(5_000)),
             }

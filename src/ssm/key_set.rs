@@ -2,19 +2,13 @@
 
 use thiserror::Error;
 
+use crate::limits::PAIR_PACKETS_MAX;
 use crate::ssm::replay::ReplayWindow;
 use crate::ssm::schedule::{Pair, PairMaterial, Side};
 use crate::ssm::suite::{OpenKey, SealKey, Suite};
 
 /// Bytes of a packet's header: type, receiver index, selector, packet number (R-W1).
 pub const HEADER_LEN: usize = 19;
-/// Packets sealed under one key after which nothing is sealed with it any more (R-K5).
-pub const PACKETS_MAX: u64 = 1 << 23;
-/// Packets sealed under one key after which a new pair is due (R-K5).
-pub const PACKETS_WORN: u64 = 1 << 20;
-/// Bytes sealed under one key after which a new pair is due (R-K5).
-pub const BYTES_WORN: u64 = 1 << 30;
-
 /// Bytes of the associated data: context digest, direction, header.
 const AAD_LEN: usize = 32 + 1 + HEADER_LEN;
 
@@ -22,6 +16,17 @@ const AAD_LEN: usize = 32 + 1 + HEADER_LEN;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("no packet or resume number is left")]
 pub struct Exhausted;
+
+/// Why a packet did not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Unopened {
+    /// Its number was seen, is too old, or is none that is ever used.
+    #[error("an old packet")]
+    Old,
+    /// It was forged, or spoilt on its way.
+    #[error("a forged packet")]
+    Forged,
+}
 
 /// Both directions' keys of one pair, the packet number counter and the replay window.
 ///
@@ -36,7 +41,6 @@ pub struct KeySet {
     next_number: u64,
     bytes_sealed: u64,
     replay: ReplayWindow,
-    failed_opens: u64,
 }
 
 impl KeySet {
@@ -61,7 +65,6 @@ impl KeySet {
             next_number: 0,
             bytes_sealed: 0,
             replay: ReplayWindow::new(),
-            failed_opens: 0,
         }
     }
 
@@ -76,7 +79,7 @@ impl KeySet {
         tag: &mut [u8],
     ) -> Result<u64, Exhausted> {
         let number = self.next_number;
-        if number >= PACKETS_MAX {
+        if number >= PAIR_PACKETS_MAX {
             return Err(Exhausted);
         }
         self.next_number += 1;
@@ -86,26 +89,21 @@ impl KeySet {
         Ok(number)
     }
 
-    /// Opens `body`, ciphertext and tag, in place; `None` when it is old, seen or forged.
-    ///
-    /// Whatever does not open changes nothing but a counter (R-W5 to R-W7).
+    /// Opens `body`, ciphertext and tag, in place. Whatever does not open changes nothing (R-W5 to R-W7).
     pub fn open<'b>(
         &mut self,
         number: u64,
         header: &[u8; HEADER_LEN],
         body: &'b mut [u8],
-    ) -> Option<&'b mut [u8]> {
-        if number >= PACKETS_MAX || !self.replay.check(number) {
-            return None;
+    ) -> Result<&'b mut [u8], Unopened> {
+        if number >= PAIR_PACKETS_MAX || !self.replay.check(number) {
+            return Err(Unopened::Old);
         }
         let aad = aad(&self.context, self.side.other(), header);
         let opened = self.open.open(number, &aad, body);
-        if opened.is_some() {
-            self.replay.mark(number);
-        } else {
-            self.failed_opens = self.failed_opens.saturating_add(1);
-        }
-        opened
+        let opened = opened.ok_or(Unopened::Forged)?;
+        self.replay.mark(number);
+        Ok(opened)
     }
 
     /// The pair these keys belong to.
@@ -121,16 +119,6 @@ impl KeySet {
     /// Bytes of plaintext sealed.
     pub const fn bytes_sealed(&self) -> u64 {
         self.bytes_sealed
-    }
-
-    /// Whether a new pair is due by volume (R-K5); by age is for the caller to say.
-    pub const fn is_worn(&self) -> bool {
-        self.next_number >= PACKETS_WORN || self.bytes_sealed >= BYTES_WORN
-    }
-
-    /// Packets that did not open though their number was new.
-    pub const fn failed_opens(&self) -> u64 {
-        self.failed_opens
     }
 
     /// Continues at `number`, to test what happens near the end.

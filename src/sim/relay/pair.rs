@@ -238,7 +238,7 @@ impl Pair {
             | Event::Resumed
             | Event::CheckState
             | Event::Paused(..) => {}
-            Event::OpenFailed(..) | Event::Reset(..) | Event::Ended(_) => {
+            Event::OpenFailed(..) | Event::Reset(..) | Event::Ended(_) | Event::Forged(_) => {
                 let what = format!("{event:?} at {side}");
                 self.broken.get_or_insert(what);
             }

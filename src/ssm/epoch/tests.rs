@@ -3,9 +3,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::PAIR_PACKETS_MAX;
 use crate::name::Identity;
 use crate::name::certificate::{Certificate, OverlayId, StaticKey, Terms, Verified};
-use crate::ssm::key_set::{HEADER_LEN, PACKETS_MAX, PACKETS_WORN};
+use crate::ssm::key_set::{HEADER_LEN, Unopened};
 use crate::ssm::ledger::{self, Breach};
 use crate::ssm::schedule::Agreement;
 use crate::time::Calendar;
@@ -79,7 +80,7 @@ fn seal(keys: &mut KeySet, suite: Suite, text: &[u8]) -> (u64, Vec<u8>) {
 fn reaches(from: &mut KeySet, to: &mut KeySet, suite: Suite) -> bool {
     let (number, mut body) = seal(from, suite, b"text");
     to.open(number, &header(number), &mut body)
-        .is_some_and(|text| text == b"text")
+        .is_ok_and(|text| text == b"text")
 }
 
 fn nonce(seed: u8) -> ResumeNonce {
@@ -110,14 +111,17 @@ fn what_a_side_sealed_does_not_open_at_itself() {
         let keys = a.live_keys().unwrap();
         let (number, body) = seal(keys, suite, b"text");
         let mut own = body.clone();
-        assert!(keys.open(number, &header(number), &mut own).is_none());
+        assert_eq!(
+            keys.open(number, &header(number), &mut own),
+            Err(Unopened::Forged)
+        );
         let (_, other) = seal(b.live_keys().unwrap(), suite, b"text");
         assert_ne!(body, other);
     }
 }
 
 #[test]
-fn a_packet_opens_once_and_garbage_changes_nothing_but_a_counter() {
+fn a_packet_opens_once_and_garbage_changes_nothing() {
     let suite = Suite::Aes256Gcm;
     let (mut a, mut b) = ends(suite);
     let (number, body) = seal(a.live_keys().unwrap(), suite, b"text");
@@ -125,37 +129,51 @@ fn a_packet_opens_once_and_garbage_changes_nothing_but_a_counter() {
     for place in 0..body.len() {
         let mut wrong = body.clone();
         wrong[place] ^= 1;
-        assert!(keys.open(number, &header(number), &mut wrong).is_none());
+        assert_eq!(
+            keys.open(number, &header(number), &mut wrong),
+            Err(Unopened::Forged)
+        );
     }
     for place in 0..HEADER_LEN {
         let mut wrong = header(number);
         wrong[place] ^= 1;
-        assert!(keys.open(number, &wrong, &mut body.clone()).is_none());
+        assert_eq!(
+            keys.open(number, &wrong, &mut body.clone()),
+            Err(Unopened::Forged)
+        );
     }
-    assert!(keys.open(9, &header(9), &mut body.clone()).is_none());
-    assert!(
-        keys.open(PACKETS_MAX - 1, &header(PACKETS_MAX - 1), &mut body.clone())
-            .is_none()
-    );
-    assert_eq!(keys.failed_opens(), (body.len() + HEADER_LEN + 2) as u64);
+    for (number, why) in [
+        (9, Unopened::Forged),
+        (PAIR_PACKETS_MAX - 1, Unopened::Forged),
+        (PAIR_PACKETS_MAX, Unopened::Old),
+        (u64::MAX, Unopened::Old),
+    ] {
+        assert_eq!(
+            keys.open(number, &header(number), &mut body.clone()),
+            Err(why)
+        );
+    }
     assert!(
         keys.open(number, &header(number), &mut body.clone())
-            .is_some()
+            .is_ok()
     );
     let mut again = body;
-    assert!(keys.open(number, &header(number), &mut again).is_none());
+    assert_eq!(
+        keys.open(number, &header(number), &mut again),
+        Err(Unopened::Old)
+    );
 }
 
 #[test]
 fn the_last_packet_number_is_never_passed() {
     let (mut a, _) = ends(Suite::Chacha20Poly1305);
     let keys = a.live_keys().unwrap();
-    assert!(!keys.is_worn());
-    keys.skip_to(PACKETS_WORN);
-    assert!(keys.is_worn());
-    keys.skip_to(PACKETS_MAX - 1);
+    keys.skip_to(PAIR_PACKETS_MAX - 1);
     let mut tag = [0; 16];
-    assert_eq!(keys.seal(header, &mut [1], &mut tag), Ok(PACKETS_MAX - 1));
+    assert_eq!(
+        keys.seal(header, &mut [1], &mut tag),
+        Ok(PAIR_PACKETS_MAX - 1)
+    );
     let mut plain = *b"stays";
     assert_eq!(keys.seal(header, &mut plain, &mut tag), Err(Exhausted));
     assert_eq!(&plain, b"stays");
@@ -193,7 +211,7 @@ fn a_resume_moves_both_sides_to_the_same_new_keys_and_the_old_ones_are_gone() {
         let keys = b.live_keys().unwrap();
         assert!(
             keys.open(number, &header(number), &mut late.clone())
-                .is_none()
+                .is_err()
         );
         assert!(reaches(keys, a.next_keys().unwrap(), suite));
         a.commit();
