@@ -5,6 +5,7 @@
 
 mod connections;
 mod link;
+mod sessions;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +28,7 @@ use crate::lcm::table::{Fate, Table};
 use crate::limits::COMMANDS_MAX;
 use crate::name::Name;
 use crate::net::clock::{Clock, calendar, slept};
-use crate::net::seldom::{Pass, PerPeer};
+use crate::net::seldom::PerPeer;
 use crate::session::ResetCode;
 use crate::srm::resume::Reason;
 use crate::time::Almanac;
@@ -360,15 +361,19 @@ impl Loop {
             });
             almanac = Almanac::new(calendar, now);
             if slept > SLEEP_MIN {
-                tracing::info!(slept_s = slept.as_secs(), "the machine woke up");
-                self.end_orphans();
-                self.shell.with(|core, now| core.woke_up(slept, now));
-                (self.surroundings.woken)();
+                self.woke_up(slept);
             } else if calendar.0.abs_diff(expected.0) > CLOCK_STEP {
                 let (from, to) = (expected.0, calendar.0);
                 tracing::info!(from, to, "the clock was set");
             }
         }
+    }
+
+    fn woke_up(&self, slept: Duration) {
+        tracing::info!(slept_s = slept.as_secs(), "the machine woke up");
+        self.end_orphans();
+        self.shell.with(|core, now| core.woke_up(slept, now));
+        (self.surroundings.woken)();
     }
 
     fn command(self: &Rc<Self>, command: Command) -> std::ops::ControlFlow<()> {
@@ -441,7 +446,6 @@ impl Loop {
     }
 
     fn event(self: &Rc<Self>, event: Event) {
-        let show = &self.surroundings.show;
         match event {
             Event::Assigned(ticket, key) => self.assigned(ticket, key),
             Event::Unassigned(ticket, why) => self.unassigned(ticket, why),
@@ -454,40 +458,12 @@ impl Loop {
             Event::Closed(key) => self.late(key, Fate::Closed),
             Event::Opened(key) => self.late(key, Fate::Open),
             Event::Woken(_) => {}
-            Event::SessionUp(number, peer) => {
-                if let Some(Pass { held_back }) = self.lines.pass(peer) {
-                    let peer = show(peer);
-                    tracing::info!(session = number, peer, held_back, "session up");
-                }
-            }
-            Event::Suspended(number, peer, reason) => {
-                tracing::debug!(session = number, peer = show(peer), %reason, "session suspended");
-                (self.surroundings.want)(peer);
-            }
-            Event::Resumed(number, peer) => {
-                tracing::debug!(session = number, peer = show(peer), "session resumed");
-                (self.surroundings.resumed)();
-            }
-            Event::Paused(number, peer, cause, lasted) => {
-                let pause_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
-                if let Some(Pass { held_back }) = self.lines.pass(peer) {
-                    tracing::info!(
-                        session = number,
-                        peer = show(peer),
-                        cause = cause.to_string(),
-                        pause_ms,
-                        held_back,
-                        "a pause is over"
-                    );
-                }
-            }
-            Event::Forged(number, peer, count) => warn_of_forgery(number, &show(peer), count),
-            Event::SessionDown(number, peer, reason) => {
-                if let Some(Pass { held_back }) = self.lines.pass(peer) {
-                    let peer = show(peer);
-                    tracing::info!(session = number, peer, %reason, held_back, "session down");
-                }
-            }
+            Event::SessionUp(..)
+            | Event::Suspended(..)
+            | Event::Resumed(..)
+            | Event::Paused(..)
+            | Event::Forged(..)
+            | Event::SessionDown(..) => self.about_session(event),
             Event::LinkDead(link) => self.end_link(link, "it does not answer", Reason::Suspicion),
             Event::LinkDoubtful(link) => {
                 if let Some(running) = self.links.borrow().get(&link) {
@@ -519,15 +495,6 @@ impl Loop {
             }
         }
     }
-}
-
-fn warn_of_forgery(session: u32, peer: &str, count: u64) {
-    tracing::warn!(
-        session,
-        peer,
-        count,
-        "packets do not open: somebody on the way forges or spoils them"
-    );
 }
 
 #[cfg(test)]

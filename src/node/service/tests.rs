@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use dashmap::DashMap;
+use tokio::runtime::Handle as Runtime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::engine::inlets;
 use crate::forwarder::{Forwarder, OwnListeners};
 use crate::name::Identity;
 use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
+use crate::net::tasks::Tasks;
 use crate::peering::join::Joiner;
 use crate::srm::budget::Budget;
 use crate::time::Calendar;
@@ -32,7 +34,7 @@ fn config() -> Config {
 }
 
 /// A node whose forwarder serves one channel that no grant allows any more, and what it asks of its core.
-fn handle() -> (Arc<Handle>, Arc<Mutex<Vec<ResetCode>>>) {
+fn handle(tasks: &Tasks) -> (Arc<Handle>, Arc<Mutex<Vec<ResetCode>>>) {
     let identity = Identity::from_seed(&[1; 32]);
     let name = identity.name();
     let terms = Terms {
@@ -58,7 +60,7 @@ fn handle() -> (Arc<Handle>, Arc<Mutex<Vec<ResetCode>>>) {
     };
     let killed = Arc::new(Mutex::new(Vec::new()));
     let kills = Arc::clone(&killed);
-    tokio::spawn(queues.kills(move |key, code| {
+    tasks.spawn(queues.kills(move |key, code| {
         assert_eq!(key, KEY);
         kills.lock().unwrap().push(code);
     }));
@@ -71,9 +73,10 @@ fn handle() -> (Arc<Handle>, Arc<Mutex<Vec<ResetCode>>>) {
 
 #[tokio::test(start_paused = true)]
 async fn grants_are_looked_at_every_minute() {
-    let (handle, killed) = handle();
+    let tasks = Tasks::new(Runtime::current());
+    let (handle, killed) = handle(&tasks);
     let began = Instant::now();
-    tokio::spawn(Arc::clone(&handle).recheck());
+    tasks.spawn(Arc::clone(&handle).recheck());
     while killed.lock().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -83,9 +86,10 @@ async fn grants_are_looked_at_every_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn grants_are_looked_at_when_a_session_was_resumed() {
-    let (handle, killed) = handle();
+    let tasks = Tasks::new(Runtime::current());
+    let (handle, killed) = handle(&tasks);
     let began = Instant::now();
-    tokio::spawn(Arc::clone(&handle).recheck());
+    tasks.spawn(Arc::clone(&handle).recheck());
     handle.own.resumed.notify_one();
     while killed.lock().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(100)).await;
