@@ -9,6 +9,7 @@
 //! The links and their liveness, the neighbour table, the sessions and the handshakes that lead to them,
 //! and the requests for channels that wait for a path.
 
+mod deadlines;
 mod event;
 mod gate;
 mod half_open;
@@ -40,6 +41,7 @@ use crate::cloak::neighbours::{Link as LinkNumber, Neighbours};
 use crate::cloak::overlay::{Overlay, Settings as OverlaySettings};
 use crate::cloak::relay::{Bounds, Relay};
 use crate::cloak::tree::Strict;
+use crate::core::deadlines::Deadlines;
 use crate::core::gate::{Bucket, Gate, Meter};
 use crate::core::handshakes::Attempt;
 use crate::core::links::Link;
@@ -58,7 +60,6 @@ use crate::ssm::suite::Suite;
 use crate::time::{Almanac, Calendar, Time};
 use crate::wire::failure::OpenFailure;
 use crate::wire::frame::ChannelId;
-use crate::wire::link::Route;
 use crate::wire::location::Location;
 
 /// Where bytes that arrive in order go.
@@ -123,18 +124,12 @@ struct Entry {
     ingress: Option<LinkNumber>,
     /// How its packets leave.
     carrier: Option<Carrier>,
+    /// It stands in the line of that link.
+    in_line: bool,
     /// The place of the peer for which that was found.
     aim: Option<Location>,
     /// Links that the last packet took which came for it, as its relays tell.
     hops: Option<u8>,
-}
-
-impl Entry {
-    /// The session with the header of its next frame; none while no link carries it.
-    fn carried(&mut self) -> Option<(&mut Self, Route)> {
-        let route = self.carrier.as_ref()?.route.clone();
-        Some((self, route))
-    }
 }
 
 /// What is known of a peer.
@@ -195,6 +190,12 @@ pub struct Core {
     reset_oldest: bool,
     /// Sessions that may have something to say.
     touched: BTreeSet<u32>,
+    /// When each session has to be looked at.
+    deadlines: Deadlines<u32>,
+    /// When links, handshakes and searches have to be looked at: never later than any of them is due.
+    chores_due: Time,
+    /// That may have changed, by more than a packet.
+    stirred: bool,
     /// Links that have something to send.
     hot: BTreeSet<LinkNumber>,
     events: VecDeque<Event>,
@@ -241,6 +242,9 @@ impl Core {
             opening: VecDeque::new(),
             reset_oldest: false,
             touched: BTreeSet::new(),
+            deadlines: Deadlines::default(),
+            chores_due: Time::NEVER,
+            stirred: false,
             hot: BTreeSet::new(),
             events: VecDeque::new(),
         }
@@ -264,59 +268,73 @@ impl Core {
         self.events.pop_front()
     }
 
-    /// When [`Self::handle_timeout`] has something to do next.
+    /// When [`Self::handle_timeout`] has something to do next, or a little before.
     pub fn poll_timeout(&self) -> Time {
-        let sessions = self
-            .sessions
-            .values()
-            .map(|entry| entry.session.poll_timeout())
-            .min();
+        debug_assert!(
+            self.chores_due <= self.first_chore(),
+            "missed: links {:?} searches {:?} shortcuts {:?} half-open {:?}, known {:?}",
+            self.links_due_at(),
+            self.seeks_due_at(),
+            self.shortcuts_due_at(),
+            self.half_open_due_at(),
+            self.chores_due
+        );
+        debug_assert!(
+            self.sessions
+                .values()
+                .all(|entry| self.deadlines.first() <= entry.session.poll_timeout()),
+            "a session was missed"
+        );
+        let requests = self.requests.due_at();
+        let opening = self.opening_due_at();
+        let first = requests.into_iter().chain(opening).min();
+        first
+            .unwrap_or(Time::NEVER)
+            .min(self.deadlines.first())
+            .min(self.chores_due)
+            .min(self.overlay.poll_timeout())
+            .min(self.recheck_due_at())
+    }
+
+    /// When the first of the things is due that only few calls change, and that are many.
+    fn first_chore(&self) -> Time {
         let attempts = self
             .peers
             .values()
             .filter_map(|peer| peer.attempt.as_ref())
             .map(Attempt::due_at)
             .min();
-        let requests = self.requests.due_at();
-        let opening = self.opening_due_at();
-        let first = [sessions, attempts, requests, opening]
-            .into_iter()
-            .flatten()
-            .min();
-        first
+        attempts
             .unwrap_or(Time::NEVER)
             .min(self.links_due_at())
-            .min(self.overlay.poll_timeout())
             .min(self.seeks_due_at())
             .min(self.shortcuts_due_at())
             .min(self.half_open_due_at())
-            .min(self.recheck_due_at())
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Time) {
-        self.poll_links(now);
         self.overlay.handle_timeout(now);
         self.settle_overlay(now);
-        self.poll_seeks(now);
-        self.poll_shortcuts(now);
-        let due: Vec<u32> = self
-            .sessions
-            .iter()
-            .filter(|(_, entry)| entry.session.poll_timeout() <= now)
-            .map(|(number, _)| *number)
-            .collect();
-        for number in due {
+        if self.chores_due <= now {
+            self.poll_links(now);
+            self.poll_seeks(now);
+            self.poll_shortcuts(now);
+            self.poll_handshakes(now);
+            self.stirred = true;
+        }
+        for number in self.deadlines.take_due(now) {
             if let Some(entry) = self.sessions.get_mut(&number) {
-                entry.session.handle_timeout(now);
+                if entry.session.poll_timeout() <= now {
+                    entry.session.handle_timeout(now);
+                }
                 self.touched.insert(number);
             }
         }
-        self.poll_handshakes(now);
         self.poll_validity(now);
         self.poll_requests(now);
         self.poll_opening(now);
-        self.settle(now);
+        self.settle_few(now);
     }
 
     fn calendar(&self, now: Time) -> Calendar {
@@ -325,6 +343,12 @@ impl Core {
 
     /// Drains what inputs have left behind: events and signals of the sessions they touched.
     fn settle(&mut self, now: Time) {
+        self.stirred = true;
+        self.settle_few(now);
+    }
+
+    /// The same after something that happens with every byte: what is due is not asked of everybody.
+    fn settle_few(&mut self, now: Time) {
         if self.reset_oldest {
             self.relieve();
         }
@@ -332,6 +356,10 @@ impl Core {
         // Sessions may have begun to look for their peers.
         self.settle_overlay(now);
         self.settle_sessions(now);
+        if std::mem::take(&mut self.stirred) {
+            self.note_use_of_links(now);
+            self.chores_due = self.first_chore();
+        }
     }
 
     fn settle_sessions(&mut self, now: Time) {
@@ -354,12 +382,17 @@ impl Core {
             if entry.session.destination() != entry.aim.as_ref() {
                 self.reroute(number, None, now);
             }
-            let Some(entry) = self.sessions.get(&number) else {
+            let Some(entry) = self.sessions.get_mut(&number) else {
                 continue;
             };
-            if entry.session.wants_to_send(now)
+            self.deadlines.note(number, entry.session.poll_timeout());
+            if !entry.in_line
+                && entry.session.wants_to_send(now)
                 && let Some(carrier) = &entry.carrier
+                && let Some(link) = self.links.get_mut(&carrier.link)
             {
+                entry.in_line = true;
+                link.line.push_back(number);
                 self.hot.insert(carrier.link);
             }
         }
@@ -411,6 +444,14 @@ impl Core {
             session: number,
             channel,
         };
+        self.stirred |= !matches!(
+            event,
+            SessionEvent::Woken(_)
+                | SessionEvent::Opened(_)
+                | SessionEvent::OpenFailed(..)
+                | SessionEvent::Reset(..)
+                | SessionEvent::Closed(_)
+        );
         let out = match event {
             SessionEvent::Incoming { channel, target } => {
                 entry.spare = false;
@@ -457,10 +498,12 @@ impl Core {
         let Some(entry) = self.sessions.remove(&number) else {
             return;
         };
+        self.deadlines.remove(number);
         self.by_index.remove(&entry.session.local_index());
         let carrier = entry.carrier.map(|carrier| carrier.link);
         if let Some(link) = carrier.and_then(|link| self.links.get_mut(&link)) {
             link.riders.retain(|rider| *rider != number);
+            link.line.retain(|rider| *rider != number);
         }
         if let Some(peer) = self.peers.get_mut(&entry.session.peer()) {
             peer.sessions.retain(|known| *known != number);
@@ -549,7 +592,7 @@ impl Core {
 
     /// Drains what calls on [`Self::session`] have left behind.
     pub fn flush(&mut self, now: Time) {
-        self.settle(now);
+        self.settle_few(now);
     }
 
     /// The link that carries a session, if there is one.

@@ -59,16 +59,22 @@ struct World {
     now: Time,
 }
 
-fn party(seed: u8) -> Arc<LocalParty> {
+fn party(seed: u16) -> Arc<LocalParty> {
+    let [low, high] = seed.to_le_bytes();
+    let bytes = |salt: u8| {
+        let mut bytes = [low ^ salt; 32];
+        bytes[1] = high;
+        bytes
+    };
     let terms = Terms {
         not_before: Calendar(0),
         not_after: Calendar(1 << 40),
         serial: 1,
     };
-    let key = StaticKey::from_bytes([seed ^ 0x55; 32]);
-    let identity = Identity::from_seed(&[seed; 32]);
+    let key = StaticKey::from_bytes(bytes(0x55));
+    let identity = Identity::from_seed(&bytes(0));
     let overlay = OverlayId::of("bench");
-    Arc::new(LocalParty::new(identity, key, terms, [seed; 16], overlay))
+    Arc::new(LocalParty::new(identity, key, terms, [low; 16], overlay))
 }
 
 fn node(party: &Arc<LocalParty>, number: u64, suite: Suite) -> Node {
@@ -101,12 +107,34 @@ fn node(party: &Arc<LocalParty>, number: u64, suite: Suite) -> Node {
 impl World {
     /// Two nodes with an open channel.
     fn new(suite: Suite) -> Self {
-        let parties = [party(1), party(2)];
-        let [near, far] = &parties;
+        let far = party(2);
+        let node = node(&far, 2, suite);
+        Self::with(1, suite, node, &far, Time::ZERO)
+    }
+
+    /// The same, after so many others have opened a session to the far one, each by a link of its own.
+    fn in_a_crowd(others: u16) -> Self {
+        let (suite, party) = (Suite::Aes256Gcm, party(2));
+        let mut far = node(&party, 2, suite);
+        let mut now = Time::ZERO;
+        for other in 0..others {
+            let world = Self::with(3 + other, suite, far, &party, now);
+            now = world.now;
+            [_, far] = world.nodes;
+            far.channel = None;
+        }
+        Self::with(1, suite, far, &party, now)
+    }
+
+    /// A new node with an open channel to this one.
+    fn with(seed: u16, suite: Suite, far: Node, far_party: &Arc<LocalParty>, now: Time) -> Self {
+        let near_party = party(seed);
+        let (near, far_party) = (&near_party, far_party);
         let mut world = Self {
-            nodes: [node(near, 1, suite), node(far, 2, suite)],
-            now: Time::ZERO,
+            nodes: [node(near, u64::from(seed), suite), far],
+            now,
         };
+        let far = far_party;
         for (side, (own, other)) in [(near, far), (far, near)].into_iter().enumerate() {
             let keys = [[1; 32], [2; 32]];
             let joined = Joined {
@@ -247,6 +275,16 @@ fn bulk(bencher: Bencher<'_, '_>, suite: Suite) {
 #[divan::bench(args = SUITES)]
 fn there_and_back(bencher: Bencher<'_, '_>, suite: Suite) {
     let mut world = World::new(suite);
+    bencher.counter(ItemsCount::new(1_u32)).bench_local(|| {
+        world.send(0, SMALL);
+        world.send(1, SMALL);
+    });
+}
+
+/// A keystroke to a node that has sessions with so many others.
+#[divan::bench(args = [0, 100, 1_000])]
+fn there_and_back_in_a_crowd(bencher: Bencher<'_, '_>, others: u16) {
+    let mut world = World::in_a_crowd(others);
     bencher.counter(ItemsCount::new(1_u32)).bench_local(|| {
         world.send(0, SMALL);
         world.send(1, SMALL);

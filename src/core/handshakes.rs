@@ -71,6 +71,7 @@ impl Core {
     /// Begins a handshake with a peer unless one is under way; `asked` names a session whose state it
     /// shall confirm.
     pub(super) fn start_handshake(&mut self, peer: Name, asked: Option<u32>, now: Time) {
+        self.stirred = true;
         let known = self.peers.entry(peer).or_default();
         if let Some(attempt) = &mut known.attempt {
             if attempt.asked.is_none() {
@@ -443,6 +444,7 @@ impl Core {
             spare: false,
             ingress: None,
             carrier: None,
+            in_line: false,
             aim: None,
             hops: None,
         };

@@ -5,6 +5,7 @@ mod writing;
 use std::collections::VecDeque;
 
 use crate::cloak::neighbours::Link as LinkNumber;
+use crate::cloak::overlay::is_of_tree;
 use crate::cloak::queues::{Content, Turn, Waiting};
 use crate::core::event::{ChannelKey, Event, LinkEnd};
 pub(super) use crate::core::links::writing::Message;
@@ -12,7 +13,7 @@ pub(super) use crate::core::links::writing::Message;
 pub(super) use crate::core::links::writing::OUTBOX_MAX;
 use crate::core::overlay::Onward;
 use crate::core::paths::Carrier;
-use crate::core::{Core, Deliver, Entry};
+use crate::core::{Core, Deliver};
 use crate::limits::{HOPS_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_UNPROVED_MAX};
 use crate::link::frames::{FrameOpener, FrameSealer};
 use crate::link::handshake::EARLY_MAX;
@@ -65,6 +66,8 @@ pub(super) struct Link {
     pub(super) outbox: VecDeque<Message>,
     /// Sessions of this node that it carries.
     pub(super) riders: Vec<u32>,
+    /// Those that have something to say, in the order of their turns.
+    pub(super) line: VecDeque<u32>,
     /// When a frame of others was last sent by it.
     relayed_at: Option<Time>,
     /// It says goodbye behind what its sessions have to say.
@@ -144,6 +147,7 @@ impl Core {
             opener: FrameOpener::new(receive_key),
             outbox: VecDeque::new(),
             riders: Vec::new(),
+            line: VecDeque::new(),
             relayed_at: None,
             leaving: false,
             gap: false,
@@ -164,6 +168,7 @@ impl Core {
             return;
         };
         link.proved = true;
+        self.stirred = true;
         let (peer, boot) = (link.peer, link.boot);
         self.neighbours.add(peer, number);
         if self.takes_part(peer) {
@@ -303,6 +308,11 @@ impl Core {
             } else if doubted {
                 self.reroute_all(Some(peer), now);
             }
+            self.stirred |= match &frame.head {
+                Head::Signal { .. } => true,
+                Head::Overlay(message) => is_of_tree(message),
+                _ => false,
+            };
             let link = self.links.get_mut(&number).ok_or(LinkEnd::Unknown)?;
             match frame.head {
                 Head::Ping(id) => {
@@ -340,7 +350,10 @@ impl Core {
                 },
             }
         }
-        self.settle(now);
+        if let Some(link) = self.links.get(&number) {
+            self.chores_due = self.chores_due.min(link.life.due_at());
+        }
+        self.settle_few(now);
         Ok(used)
     }
 
@@ -380,12 +393,10 @@ impl Core {
             link.write(&message, out)?;
         }
         let gap = std::mem::take(&mut link.gap).then_some(link.peer);
-        let (peer, riders) = (link.peer.tag(), link.riders.clone());
+        let peer = link.peer.tag();
         let preferred = self.neighbours.preferred(peer) == Some(number);
-        let mut next = riders.iter().cycle();
-        let mut idle = 0;
         while out.len() < fill {
-            let own = idle < riders.len();
+            let own = !link.line.is_empty();
             let turn = if preferred {
                 self.relay.pop(peer, own, now)
             } else {
@@ -394,21 +405,18 @@ impl Core {
             match turn {
                 None => break,
                 Some(Turn::Frame { frame, .. }) => {
+                    let lately = |at: Time| now.since(at) < LINK_RELAY_LINGER;
+                    self.stirred |= !link.relayed_at.is_some_and(lately);
                     link.relayed_at = Some(now);
                     link.pass_on(frame, out)?;
                 }
                 Some(Turn::Own) => {
                     let start = out.len();
-                    let session = next.next().copied().unwrap_or_default();
-                    let carried = self.sessions.get_mut(&session).and_then(Entry::carried);
-                    if let Some((entry, route)) = carried {
-                        link.carry(entry, route, (out, plain_max, number), now)?;
-                        self.touched.insert(session);
-                    }
-                    let sent = out.len() - start;
-                    idle = if sent > 0 { 0 } else { idle + 1 };
+                    let to = (&mut *out, plain_max, number);
+                    self.touched
+                        .extend(link.give_turn(&mut self.sessions, to, now)?);
                     if preferred {
-                        self.relay.own_sent(peer, sent);
+                        self.relay.own_sent(peer, out.len() - start);
                     }
                 }
             }
@@ -417,14 +425,14 @@ impl Core {
             let entry = self.sessions.get(session);
             entry.is_none_or(|entry| !entry.session.is_closing())
         };
-        if riders.iter().all(said) {
+        if link.leaving && link.riders.iter().all(said) {
             link.take_leave(out)?;
         }
         if let Some(peer) = gap {
             self.overlay.neighbour_up(peer, now);
             self.settle_overlay(now);
         }
-        self.settle(now);
+        self.settle_few(now);
         Ok(())
     }
 
@@ -516,11 +524,10 @@ impl Core {
         }
     }
 
-    /// Pings and ends what is due.
-    pub(super) fn poll_links(&mut self, now: Time) {
-        let (mut dead, mut doubtful) = (Vec::new(), Vec::new());
+    /// Notes on which links somebody depends: those are asked more often whether they live.
+    pub(super) fn note_use_of_links(&mut self, now: Time) {
         let ties = self.overlay_ties();
-        for (number, link) in &mut self.links {
+        for link in self.links.values_mut() {
             let busy = link.riders.iter().any(|session| {
                 let entry = self.sessions.get(session);
                 entry.is_some_and(|entry| entry.session.channels().next().is_some())
@@ -530,6 +537,14 @@ impl Core {
                 .is_some_and(|at| now.since(at) < LINK_RELAY_LINGER);
             let in_use = busy || relays || ties.contains(&link.peer) || !link.proved;
             link.life.set_in_use(in_use);
+        }
+    }
+
+    /// Pings and ends what is due.
+    pub(super) fn poll_links(&mut self, now: Time) {
+        self.note_use_of_links(now);
+        let (mut dead, mut doubtful) = (Vec::new(), Vec::new());
+        for (number, link) in &mut self.links {
             match link.life.poll(now) {
                 Some(Due::Ping(id)) => link.send(Message::Ping(id)),
                 Some(Due::Doubt) => {

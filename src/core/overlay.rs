@@ -89,6 +89,7 @@ impl Core {
     pub(super) fn settle_overlay(&mut self, now: Time) {
         let mut changed = false;
         while let Some(event) = self.overlay.poll_event() {
+            self.stirred = true;
             // Others concern one peer at most, and remote nodes cause them as they like.
             changed |= matches!(event, OverlayEvent::Moved | OverlayEvent::Keys);
             match event {

@@ -122,7 +122,9 @@ impl Core {
         if before != after {
             if let Some(link) = before.and_then(|before| self.links.get_mut(&before)) {
                 link.riders.retain(|rider| *rider != number);
+                link.line.retain(|rider| *rider != number);
             }
+            entry.in_line = false;
             if let Some(link) = after.and_then(|after| self.links.get_mut(&after)) {
                 link.riders.push(number);
             }
@@ -143,6 +145,7 @@ impl Core {
             entry.session.link_event(event, now);
         }
         self.touched.insert(number);
+        self.stirred = true;
         if before.is_some() && after.is_none() {
             self.seek(peer, now);
         }

@@ -133,6 +133,7 @@ impl Core {
                     return Tried::Waits;
                 }
                 self.touched.insert(number);
+                self.stirred = true;
                 return match entry.session.open(target, port, now) {
                     Ok(channel) => {
                         let key = ChannelKey {

@@ -1,5 +1,7 @@
 //! What a link sends: its own messages, the packets of its sessions and frames of others, sealed as frames.
 
+use std::collections::BTreeMap;
+
 use crate::cloak::neighbours::Link as LinkNumber;
 use crate::cloak::overlay::is_of_tree;
 use crate::cloak::queues::{Content, Waiting};
@@ -36,12 +38,10 @@ impl Message {
 }
 
 impl Link {
-    /// Says goodbye, if it is time to.
+    /// Says goodbye.
     pub(super) fn take_leave(&mut self, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
-        if std::mem::take(&mut self.leaving) {
-            self.sealer.seal(&Head::Goodbye, out)?;
-        }
-        Ok(())
+        self.leaving = false;
+        Ok(self.sealer.seal(&Head::Goodbye, out)?)
     }
 
     pub(in crate::core) fn send(&mut self, message: Message) {
@@ -83,24 +83,37 @@ impl Link {
         Ok(self.sealer.finish(frame, None, out)?)
     }
 
-    /// Appends the next packet of a session, if it has one.
-    pub(super) fn carry(
+    /// Appends a packet of the session that is first in line, and tells which one spoke; it goes behind the
+    /// others for what else it has to say.
+    pub(super) fn give_turn(
         &mut self,
-        entry: &mut Entry,
-        route: Route,
+        sessions: &mut BTreeMap<u32, Entry>,
         (out, plain_max, number): (&mut Vec<u8>, usize, LinkNumber),
         now: Time,
-    ) -> Result<(), LinkEnd> {
-        if !entry.session.wants_to_send(now) {
-            return Ok(());
-        }
-        let header = [0; HEADER_LEN];
-        let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
-        let Some(sealed) = entry.session.poll_packet(plain_max, number, out, now) else {
-            frame.cancel(out);
-            return Ok(());
+    ) -> Result<Option<u32>, LinkEnd> {
+        let Some(first) = self.line.pop_front() else {
+            return Ok(None);
         };
-        Ok(self.sealer.finish(frame, Some(sealed.header), out)?)
+        let Some(entry) = sessions.get_mut(&first) else {
+            return Ok(None);
+        };
+        entry.in_line = false;
+        let Some(carrier) = &entry.carrier else {
+            return Ok(None);
+        };
+        if !entry.session.wants_to_send(now) {
+            return Ok(None);
+        }
+        let (route, header) = (carrier.route.clone(), [0; HEADER_LEN]);
+        let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
+        if let Some(sealed) = entry.session.poll_packet(plain_max, number, out, now) {
+            entry.in_line = true;
+            self.line.push_back(first);
+            self.sealer.finish(frame, Some(sealed.header), out)?;
+        } else {
+            frame.cancel(out);
+        }
+        Ok(Some(first))
     }
 
     /// Appends a frame of others.

@@ -8,6 +8,8 @@ pub(super) struct Mesh {
     pub(super) nodes: Vec<Node>,
     pub(super) wires: Vec<Wire>,
     pub(super) now: Time,
+    /// Bytes that a link takes at once.
+    takes: usize,
     made: u32,
 }
 
@@ -43,6 +45,7 @@ impl Mesh {
             nodes,
             wires: Vec::new(),
             now: Time::ZERO,
+            takes: 1 << 16,
             made: 0,
         };
         for (a, b) in wires {
@@ -120,7 +123,7 @@ impl Mesh {
                     let node = &mut self.nodes[wire.ends[side]];
                     let now = node.time(self.now);
                     node.core
-                        .pull(wire.links[side], &mut out, 1 << 16, 4_000, now)
+                        .pull(wire.links[side], &mut out, self.takes, 4_000, now)
                         .unwrap();
                     let sent = out.into_iter().filter(|_| !wire.silent);
                     wire.arriving[1 - side].extend(sent);
@@ -263,6 +266,28 @@ fn two_nodes_that_are_not_linked_talk_through_relays_that_see_neither_names_nor_
         assert!(mesh.nodes[relay].core.relay.stats().frames > 100);
     }
     assert_eq!(mesh.handshakes(0), [1]);
+}
+
+#[test]
+fn sessions_that_share_a_slow_link_take_turns() {
+    let mut mesh = Mesh::new(5, &[(0, 1), (1, 2), (1, 3), (1, 4)]);
+    let channels = [2, 3, 4].map(|to| {
+        let channel = mesh.open(0, to);
+        mesh.nodes[0].events.clear();
+        (to, channel)
+    });
+    // One packet at a time.
+    mesh.takes = 1;
+    let bytes = pattern(1_000_000);
+    for _ in 0..300 {
+        for (_, (near, _)) in channels {
+            mesh.write(0, near, &bytes);
+        }
+        mesh.run(RTT / 2);
+    }
+    let got = channels.map(|(to, (_, far))| mesh.got(to, far).len());
+    let (least, most) = (got.iter().min().unwrap(), got.iter().max().unwrap());
+    assert!(*least > 100_000 && least * 10 > most * 9, "{got:?}");
 }
 
 #[test]
