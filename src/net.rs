@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod clock;
 pub mod descriptors;
+pub mod guests;
 pub mod owner;
 pub mod reading;
 pub mod seldom;

@@ -7,7 +7,7 @@
 //! here (R-F4), nothing of the channel passes through here.
 //!
 //! Bounds: a preface has 10 seconds in total and 1032 bytes (SOCKS5) or 8 KiB (HTTP), and so many
-//! are in progress at most (R-F2, R-X5).
+//! are in progress at most: then whoever has been silent longest goes for the next one (R-F2, R-X5).
 
 mod converse;
 mod door;
@@ -22,12 +22,14 @@ mod users;
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::lcm::local::{Answer, LocalConnection};
 use crate::lcm::stream::Stream;
 use crate::name::Name;
+use crate::net::descriptors::for_applications;
+use crate::net::guests::{Guests, PATIENCE, Silence};
+use crate::net::seldom::Seldom;
 use crate::wire::failure::OpenFailure;
 use crate::wire::target::{Host, Target};
 
@@ -41,9 +43,11 @@ pub const LOG_FILTER: &str = "fast_socks5=off";
 
 /// Time for the whole preface, from accepting on (R-F2).
 pub(crate) const PREFACE_TIME: Duration = Duration::from_secs(10);
-/// Most prefaces in progress at one listener; at the limit further connections wait in the kernel's
-/// queue. Chosen: 4 MiB of buffers.
+/// Most prefaces in progress at one listener; at the limit whoever has owed his request longest goes for
+/// the next one. Chosen: 4 MiB of buffers.
 const PREFACES_MAX: usize = 4096;
+
+static FLOOD: Seldom = Seldom::new(Duration::from_secs(60));
 
 /// Decides where a destination leads.
 pub trait Router: Send + Sync + 'static {
@@ -68,11 +72,13 @@ impl FrontEnd {
         users: Option<Users>,
         gate: mpsc::Sender<LocalConnection>,
     ) -> Self {
+        // Silent clients must not use up what connections need.
+        let half = usize::try_from(for_applications() / 2).unwrap_or(usize::MAX);
         Self {
             router,
             users,
             gate,
-            prefaces_max: PREFACES_MAX,
+            prefaces_max: PREFACES_MAX.min(half),
         }
     }
 
@@ -81,28 +87,33 @@ impl FrontEnd {
     ///
     /// It may be dropped at any time, with the same effect.
     pub async fn serve(self: Arc<Self>, door: Door, mut stop: watch::Receiver<bool>) {
-        let mut prefaces = JoinSet::new();
+        let mut prefaces = Guests::new(self.prefaces_max, PATIENCE);
         loop {
-            let mut next = std::pin::pin!(door.accept());
-            let stream = loop {
-                let has_room = prefaces.len() < self.prefaces_max;
-                tokio::select! {
-                    biased;
-                    _ = stop.wait_for(|stop| *stop) => return,
-                    Some(_) = prefaces.join_next(), if !prefaces.is_empty() => {}
-                    accepted = &mut next, if has_room => break accepted,
-                }
+            let next = async {
+                prefaces.room().await;
+                door.accept().await
+            };
+            let stream = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                stream = next => stream,
             };
             let deadline = Instant::now() + PREFACE_TIME;
             let front = Arc::clone(&self);
-            prefaces.spawn(async move { front.receive(stream, deadline).await });
+            let evicted = prefaces.admit(|silence| front.receive(stream, silence, deadline));
+            if evicted && let Some(held_back) = FLOOD.due() {
+                tracing::warn!(
+                    held_back,
+                    "many clients that ask for nothing: those who have been silent longest are closed"
+                );
+            }
         }
     }
 
     /// Leads one connection through its preface to the gate.
-    async fn receive(self: Arc<Self>, stream: Stream, deadline: Instant) {
+    async fn receive(self: Arc<Self>, stream: Stream, silence: Silence, deadline: Instant) {
         let port = stream.port();
-        let Some(admitted) = self.converse(stream, deadline).await else {
+        let Some(admitted) = self.converse(stream, &silence, deadline).await else {
             return;
         };
         match admitted.stream.into_local() {

@@ -17,7 +17,7 @@ pub const REQUEST_BYTES_MAX: usize = 4096;
 pub const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// An answer must be taken within this time.
 pub const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// Connections of callers at one time; further ones wait in the kernel's queue.
+/// Connections of callers at one time; for a further one the one goes that has owed its request longest.
 pub const CONNECTIONS_MAX: usize = 1024;
 /// Of those, at most this many may be `connect`; the rest stays free for `status` and `kill`.
 pub const PIPES_MAX: usize = 1000;

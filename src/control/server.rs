@@ -7,7 +7,6 @@ use tokio::{
     io::AsyncWriteExt,
     net::{UnixListener, UnixStream},
     sync::{Semaphore, mpsc},
-    task::JoinSet,
     time::timeout,
 };
 use tracing::{debug, info, warn};
@@ -20,25 +19,31 @@ use crate::control::protocol::{
 use crate::control::service::Service;
 use crate::control::socket::Socket;
 use crate::net::accept::accept;
+use crate::net::guests::{Guests, PATIENCE, Silence};
 
 /// Serves callers for ever; dropping the future drops them all. Fails only at the start.
 pub async fn serve<S: Service>(socket: &Socket, service: Arc<S>) -> io::Result<()> {
+    serve_up_to(CONNECTIONS_MAX, socket, service).await
+}
+
+async fn serve_up_to<S: Service>(
+    connections_max: usize,
+    socket: &Socket,
+    service: Arc<S>,
+) -> io::Result<()> {
     let listener = UnixListener::from_std(socket.listener()?)?;
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let pipes = Arc::new(Semaphore::new(PIPES_MAX));
-    let mut callers = JoinSet::new();
+    let mut callers = Guests::new(connections_max, PATIENCE);
     loop {
-        let slot = Arc::clone(&slots).acquire_owned().await;
+        callers.room().await;
         let stream = accept(&listener).await;
         let (service, pipes) = (Arc::clone(&service), Arc::clone(&pipes));
-        callers.spawn(async move {
-            let _slot = slot;
-            let mut caller = Caller::new(stream);
+        callers.admit(|silence| async move {
+            let mut caller = Caller::new(stream, silence);
             if let Err(error) = answer(&mut caller, &*service, &pipes, REQUEST_TIME).await {
                 debug!(%error, "control connection ended early");
             }
         });
-        while callers.try_join_next().is_some() {}
     }
 }
 
@@ -58,6 +63,7 @@ async fn answer<S: Service>(
         Ok(Err(error)) => return caller.error(&error.to_string()).await,
         Err(_) => return caller.error("no request in time").await,
     };
+    caller.silence.end();
     let request = match serde_json::from_slice(&text) {
         Ok(request) => request,
         Err(error) => return caller.error(&format!("not a request: {error}")).await,
@@ -103,14 +109,16 @@ async fn trace<S: Service>(caller: &mut Caller, service: &S, name: &str) -> io::
 #[derive(Debug)]
 pub(super) struct Caller {
     stream: UnixStream,
+    silence: Silence,
     /// Bytes behind the last line; at most [`REQUEST_BYTES_MAX`].
     buffer: Vec<u8>,
 }
 
 impl Caller {
-    fn new(stream: UnixStream) -> Self {
+    const fn new(stream: UnixStream, silence: Silence) -> Self {
         Self {
             stream,
+            silence,
             buffer: Vec::new(),
         }
     }

@@ -30,6 +30,12 @@ fn kept_of(limit: Option<u64>) -> u64 {
     limit.map_or(max, |limit| (limit / 8).clamp(min, max))
 }
 
+/// How many there are for applications and services.
+pub fn for_applications() -> u64 {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(u64::MAX, |limit| limit.saturating_sub(kept_of(Some(limit))))
+}
+
 /// Whether a descriptor is one of those kept back: whoever holds it for an application or a service
 /// should let it go.
 pub fn is_kept_back(descriptor: impl AsFd) -> bool {

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::lcm::local::LocalConnection;
 use crate::name::Name;
+use crate::net::guests::Silence;
 use crate::net::seldom::Seldom;
 use crate::proxy::FrontEnd;
 use crate::proxy::preface::Preface;
@@ -38,15 +39,22 @@ pub(super) struct Admitted<'a, S> {
 }
 
 impl FrontEnd {
-    /// Reads the request until `deadline`, routes it and takes a place in the gate. On any failure
-    /// the client has been told and the stream is closed.
-    pub(super) async fn converse<S>(&self, stream: S, deadline: Instant) -> Option<Admitted<'_, S>>
+    /// Reads the request until `deadline`, ends the silence, routes it and takes a place in the gate. On
+    /// any failure the client has been told and the stream is closed.
+    pub(super) async fn converse<S>(
+        &self,
+        stream: S,
+        silence: &Silence,
+        deadline: Instant,
+    ) -> Option<Admitted<'_, S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut preface = Preface::new(stream);
         let read = request::read(&mut preface, self.users.as_ref());
-        let request = match timeout_at(deadline, read).await {
+        let read = timeout_at(deadline, read).await;
+        silence.end();
+        let request = match read {
             Ok(Ok(request)) => request,
             Ok(Err(refusal)) => {
                 note(&refusal);

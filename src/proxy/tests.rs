@@ -3,6 +3,7 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::name::Identity;

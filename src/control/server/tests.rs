@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::control::client::{self, CallError};
@@ -101,6 +102,11 @@ struct Room {
 }
 
 fn room() -> Room {
+    room_for(CONNECTIONS_MAX)
+}
+
+/// The same for so many callers at a time.
+fn room_for(connections_max: usize) -> Room {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("c.sock");
     let (sender, gate) = mpsc::channel(8);
@@ -111,7 +117,7 @@ fn room() -> Room {
     let socket = Socket::bind(&path, Access::Own).unwrap();
     let mut server = JoinSet::new();
     let served = Arc::clone(&service);
-    server.spawn(async move { serve(&socket, served).await });
+    server.spawn(async move { serve_up_to(connections_max, &socket, served).await });
     Room {
         _dir: dir,
         places: vec![PathBuf::from("/nonexistent/x.sock"), path],
@@ -405,7 +411,7 @@ async fn a_silent_caller_is_dropped_at_the_deadline() {
         gate,
         killed: Mutex::default(),
     };
-    let mut caller = Caller::new(ours);
+    let mut caller = Caller::new(ours, Silence::default());
     let none = Duration::ZERO;
     answer(&mut caller, &service, &Semaphore::new(1), none)
         .await
@@ -421,7 +427,7 @@ async fn a_silent_caller_is_dropped_at_the_deadline() {
 #[tokio::test]
 async fn a_line_above_the_limit_is_an_error_and_never_buffered() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let mut caller = Caller::new(ours);
+    let mut caller = Caller::new(ours, Silence::default());
     theirs
         .write_all(&[b'x'; REQUEST_BYTES_MAX + 1])
         .await
@@ -438,7 +444,7 @@ async fn without_a_free_place_a_channel_is_refused_with_the_limit() {
         gate,
         killed: Mutex::default(),
     };
-    let mut caller = Caller::new(ours);
+    let mut caller = Caller::new(ours, Silence::default());
     let none = Semaphore::new(0);
     pipe::serve(&mut caller, &service, &none, ("a.example", 1))
         .await
@@ -493,4 +499,42 @@ async fn the_steps_of_a_trace_come_one_by_one_and_its_end_behind_them() {
     let text = room.raw(b"{\"trace\":{\"name\":\"gw\"}}\n".to_vec()).await;
     assert_eq!(text.lines().count(), 4, "{text}");
     assert_eq!(text.lines().last(), Some("{\"traced\":true}"));
+}
+
+#[tokio::test]
+async fn silent_callers_go_before_others_are_kept_out() {
+    let mut room = room_for(2);
+    let connect = || Blocking::connect(&room.places[1]).unwrap();
+    let (mut first, _second) = (connect(), connect());
+    assert_eq!(
+        room.ask(Request::Kill(Kill::Session(1))).await.unwrap(),
+        Response::Killed(true)
+    );
+    let ended = blocking(move || matches!(first.read(&mut [0; 1]), Ok(0) | Err(_)));
+    assert!(ended.await, "the one that was there first");
+
+    // Who has a channel open is not silent.
+    let places = room.places.clone();
+    let asked = tokio::task::spawn_blocking(move || client::connect(&places, "a.example", 1));
+    let connection = room.gate.recv().await.unwrap();
+    let Answer::Report { opened, ended } = connection.answer else {
+        panic!("not a pipe")
+    };
+    opened.send(Ok(())).unwrap();
+    let pipe = asked.await.unwrap().unwrap();
+    let _silent: Vec<_> = (0..5)
+        .map(|_| Blocking::connect(&room.places[1]).unwrap())
+        .collect();
+    assert_eq!(
+        room.ask(Request::Kill(Kill::Session(1))).await.unwrap(),
+        Response::Killed(true)
+    );
+    ended.send(Ending::Clean).unwrap();
+    let mut told = pipe.rest;
+    let mut control = pipe.control;
+    let told = blocking(move || {
+        control.read_to_end(&mut told).unwrap();
+        told
+    });
+    assert_eq!(told.await, line(&Response::Ended(Outcome::Clean)));
 }

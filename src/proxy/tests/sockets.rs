@@ -9,7 +9,8 @@ use crate::lcm::local::LocalStream;
 
 async fn converse(front: &FrontEnd, stream: DuplexStream) -> bool {
     let deadline = Instant::now() + PREFACE_TIME;
-    front.converse(stream, deadline).await.is_some()
+    let silence = Silence::default();
+    front.converse(stream, &silence, deadline).await.is_some()
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,7 +243,7 @@ async fn a_stranger_is_closed_without_a_word() {
 }
 
 #[tokio::test]
-async fn beyond_the_limit_connections_wait_their_turn() {
+async fn beyond_the_limit_whoever_was_silent_longest_goes() {
     let mut served = served(None, 1).await;
     let mut first = TcpStream::connect(served.address).await.unwrap();
     first.write_all(GREETING).await.unwrap();
@@ -254,10 +255,30 @@ async fn beyond_the_limit_connections_wait_their_turn() {
         .write_all(&joined(&[GREETING, &request]))
         .await
         .unwrap();
-    first.write_all(&named(b"first.example", 1)).await.unwrap();
-    for expected in [("first.example", 1), ("second.example", 2)] {
+    let connection = served.connections.recv().await.unwrap();
+    let target = Target::Address(host("second.example"), 2);
+    assert_eq!(connection.target, target);
+    // Closed or reset, as the system likes.
+    assert!(matches!(first.read(&mut said).await, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_the_gate_is_not_silent() {
+    let mut served = served(None, 1).await;
+    let mut clients = Vec::new();
+    for number in 0..10 {
+        let mut client = TcpStream::connect(served.address).await.unwrap();
+        let request = named(format!("{number}.example").as_bytes(), 1);
+        client
+            .write_all(&joined(&[GREETING, &request]))
+            .await
+            .unwrap();
+        clients.push(client);
+    }
+    // The gate holds eight; whoever waits for it keeps the only place, and the next one waits outside.
+    for number in 0..10 {
         let connection = served.connections.recv().await.unwrap();
-        let target = Target::Address(host(expected.0), expected.1);
+        let target = Target::Address(host(&format!("{number}.example")), 1);
         assert_eq!(connection.target, target);
     }
 }
