@@ -25,6 +25,7 @@ use crate::ssm::ledger;
 use crate::wire::target::Target;
 
 const RTT: Duration = Duration::from_millis(20);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Takes whatever comes, as an application that reads.
 #[derive(Default)]
@@ -104,7 +105,7 @@ fn node_made(seed: u8, boot: u8, memory: u64, cloak: Cloak) -> Node {
             max_j: None,
             key_use: crate::session::KeyUse::default(),
         },
-        open_timeout: Duration::from_secs(30),
+        open_timeout: OPEN_TIMEOUT,
         psk: Zeroizing::new([0; 32]),
         cloak,
     };
