@@ -1,5 +1,6 @@
 //! A link's socket: reading frames into the core, writing what the core gives.
 
+use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use crate::lcm::shell::Shell;
 use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_BUFFER_LINGER, LINK_READ, LINK_TURN};
 use crate::link::pace::Pace;
 use crate::net::reading;
+use crate::net::seldom::Pass;
 use crate::srm::resume::Reason;
 use crate::wire::link::LENGTHS_LEN;
 
@@ -52,7 +54,8 @@ impl Loop {
                 return;
             }
         };
-        let peer = (self.surroundings.show)(joined.peer);
+        let name = joined.peer;
+        let peer = (self.surroundings.show)(name);
         let endpoint = joined.endpoint.clone();
         let direction = if joined.dialled { "out" } else { "in" };
         let number = self.shell.with(|core, now| match &early {
@@ -60,14 +63,21 @@ impl Loop {
             None => core.link_up(joined, now),
         });
         let Some(number) = number else {
-            tracing::warn!(peer, endpoint, "too many links: this one is closed");
+            if let Some(Pass { held_back }) = self.lines.pass(name) {
+                tracing::warn!(
+                    peer,
+                    endpoint,
+                    held_back,
+                    "too many links: this one is closed"
+                );
+            }
             return;
         };
-        tracing::info!(link = number, peer, endpoint, direction, "link up");
         let label = format!("{number} {peer}");
         let local = stream.local_addr().ok().map(|address| address.ip());
         let released = health.clone();
-        let own = Rc::clone(self);
+        let heard = Rc::new(Cell::new(false));
+        let (own, first) = (Rc::clone(self), Rc::clone(&heard));
         let task = tokio::task::spawn_local(async move {
             let notify = own.shell.add_link(number);
             let replaced = async {
@@ -76,9 +86,26 @@ impl Loop {
                     None => std::future::pending().await,
                 }
             };
+            // Who is not wanted at the other end is let go there behind the handshake, without a word.
+            let told = || {
+                if first.replace(true) {
+                    return;
+                }
+                own.heard(number);
+                if let Some(Pass { held_back }) = own.lines.pass(name) {
+                    tracing::info!(
+                        link = number,
+                        peer,
+                        endpoint,
+                        direction,
+                        held_back,
+                        "link up"
+                    );
+                }
+            };
             let broken = tokio::select! {
                 () = replaced => Err(Broken::Replaced),
-                broken = read(&own.shell, number, &stream) => broken,
+                broken = read(&own.shell, number, &stream, told) => broken,
                 broken = write(&own.shell, number, &stream, &notify) => broken,
             };
             let reason = broken
@@ -89,12 +116,21 @@ impl Loop {
         self.links.borrow_mut().insert(
             number,
             RunningLink {
+                peer: name,
                 task,
                 health,
+                heard,
                 local,
                 label,
             },
         );
+    }
+
+    /// Something came by a link: the other end takes it.
+    fn heard(&self, number: Link) {
+        if let Some(running) = self.links.borrow().get(&number) {
+            running.report(Health::Good);
+        }
     }
 
     /// The network changed: links from addresses that are gone end at once, all others are asked.
@@ -125,7 +161,11 @@ impl Loop {
         self.shell.remove_link(number);
         self.shell
             .with(|core, now| core.link_lost(number, cause, now));
-        tracing::info!(link = running.label, reason, "link down");
+        if running.heard.get()
+            && let Some(Pass { held_back }) = self.lines.pass(running.peer)
+        {
+            tracing::info!(link = running.label, reason, held_back, "link down");
+        }
         // Whoever dialled may have stopped.
         running.report(Health::Gone);
         running.task.abort();
@@ -146,7 +186,13 @@ fn is_ours(local: IpAddr) -> bool {
     std::net::UdpSocket::bind((local, 0)).is_ok()
 }
 
-async fn read(shell: &Shell, number: Link, stream: &TcpStream) -> Result<(), Broken> {
+/// Reads until the link breaks; `told` is called when something has come by it.
+async fn read(
+    shell: &Shell,
+    number: Link,
+    stream: &TcpStream,
+    told: impl Fn(),
+) -> Result<(), Broken> {
     let mut buffer = vec![0; LINK_READ.max(READ_MIN)].into_boxed_slice();
     let mut filled = 0;
     loop {
@@ -161,6 +207,9 @@ async fn read(shell: &Shell, number: Link, stream: &TcpStream) -> Result<(), Bro
         let frames = buffer.get_mut(..filled).unwrap_or_default();
         let mut table = shell.table().clone();
         let used = shell.with(|core, now| core.receive(number, frames, &mut table, now))?;
+        if used > 0 {
+            told();
+        }
         buffer.copy_within(used..filled, 0);
         filled -= used;
         if used >= LINK_TURN {
