@@ -262,6 +262,9 @@ impl Engine {
     }
 }
 
+/// Why the core gives a link up.
+const DEAD: &str = "it does not answer, or newer ones have taken its place";
+
 /// What the loop keeps beside the core.
 struct Loop {
     shell: Rc<Shell>,
@@ -469,7 +472,7 @@ impl Loop {
             | Event::NoHandshake(..)
             | Event::Forged(..)
             | Event::SessionDown(..) => self.about_session(event),
-            Event::LinkDead(link) => self.end_link(link, "it does not answer", Reason::Suspicion),
+            Event::LinkDead(link) => self.end_link(link, DEAD, Reason::Suspicion),
             Event::LinkDoubtful(link) => {
                 if let Some(running) = self.links.borrow().get(&link) {
                     tracing::debug!(link = running.label, "link owes an answer");

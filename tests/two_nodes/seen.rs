@@ -193,7 +193,7 @@ fn who_is_not_allowed_is_told_that_nobody_takes_its_link() {
     });
     // It stays so, however often it is tried.
     for _ in 0..20 {
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        pause();
         assert!(error(&client.status()).is_some());
     }
 }
