@@ -26,7 +26,7 @@ mod tests;
 mod validity;
 mod view;
 
-pub use event::{ChannelKey, Event, LinkEnd, Ticket};
+pub use event::{ChannelKey, Event, LinkEnd, NoHandshake, Ticket};
 pub use gate::GateStats;
 pub use links::Joined;
 pub use view::overlay::{NeighbourView, OverlayView, Role};
@@ -154,6 +154,8 @@ struct Peer {
     endpoints: Vec<String>,
     seek: Seek,
     shortcut: Shortcut,
+    /// When it was told last that it shares no cipher suite with us.
+    no_suite_at: Option<Time>,
     /// A link to it would help the tree.
     tie_wanted: bool,
     /// Handshakes that it may cause as a neighbour, and Hellos that came from it as one.

@@ -462,6 +462,7 @@ impl Loop {
             | Event::Suspended(..)
             | Event::Resumed(..)
             | Event::Paused(..)
+            | Event::NoHandshake(..)
             | Event::Forged(..)
             | Event::SessionDown(..) => self.about_session(event),
             Event::LinkDead(link) => self.end_link(link, "it does not answer", Reason::Suspicion),

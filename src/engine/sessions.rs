@@ -36,6 +36,11 @@ impl Loop {
                     );
                 }
             }
+            Event::NoHandshake(peer, why) => {
+                if let Some(Pass { held_back }) = self.lines.pass(peer) {
+                    tracing::warn!(peer = show(peer), held_back, "{why}");
+                }
+            }
             Event::Forged(number, peer, count) => tracing::warn!(
                 session = number,
                 peer = show(peer),

@@ -191,7 +191,7 @@ async fn the_end_of_a_connection_tells_what_cut_it() {
         ),
         (
             ResetCode::SessionEnded(EndReason::GivenUp),
-            "session lost: suspended for longer than allowed",
+            "session lost: suspended for longer than max_suspend",
         ),
         (
             ResetCode::SessionEnded(EndReason::MemoryPressure),

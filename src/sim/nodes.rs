@@ -292,6 +292,7 @@ impl World {
             Event::Unassigned(..)
             | Event::LinkDoubtful(_)
             | Event::Paused(..)
+            | Event::NoHandshake(..)
             | Event::WantLink(_)
             | Event::Dial(..)
             | Event::Found(_)
@@ -311,6 +312,7 @@ impl World {
             | EndReason::Exhausted
             | EndReason::Forged
             | EndReason::GivenUp
+            | EndReason::Unanswered
             | EndReason::Expired
             | EndReason::MemoryPressure => {
                 self.oracle
