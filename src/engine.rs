@@ -465,7 +465,10 @@ impl Loop {
             | Event::NoHandshake(..)
             | Event::Forged(..)
             | Event::SessionDown(..) => self.about_session(event),
-            Event::LinkDead(link) => self.end_link(link, "it does not answer", Reason::Suspicion),
+            Event::LinkDead(link) => {
+                let why = "it does not answer, or newer links have taken its place";
+                self.end_link(link, why, Reason::Suspicion);
+            }
             Event::LinkDoubtful(link) => {
                 if let Some(running) = self.links.borrow().get(&link) {
                     tracing::debug!(link = running.label, "link owes an answer");

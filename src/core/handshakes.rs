@@ -277,7 +277,7 @@ impl Core {
                 false
             }
             Answer::Read => {
-                let passes = known.bucket.pass(now);
+                let passes = known.bucket.pass(HANDSHAKES_PER_SECOND, now);
                 let stats = &mut self.gate.stats;
                 *(if passes {
                     &mut stats.hellos_read
@@ -461,7 +461,12 @@ impl Core {
         self.next_session += 1;
         let number = self.next_session;
         let peer = established.peer();
-        let options = self.settings.session.clone();
+        let mut options = self.settings.session.clone();
+        let known = self.peers.entry(peer).or_default();
+        let share = known
+            .memory
+            .get_or_insert_with(|| options.budget.for_another());
+        options.budget = share.clone();
         let places = Places {
             own: self.own_location(),
             peer: peer_location,

@@ -70,9 +70,10 @@ impl Mesh {
             let joined = Joined {
                 peer: other.name(),
                 static_public: other.static_key().public(),
+                serial: other.certificate().terms.serial,
                 boot: other.boot_id(),
-                send_key: keys[side],
-                receive_key: keys[1 - side],
+                send_key: Secret::from_bytes(keys[side].into()),
+                receive_key: Secret::from_bytes(keys[1 - side].into()),
                 dialled: side == 0,
                 endpoint: "test".to_owned(),
                 shortcut: shortcut && side == 0,
@@ -172,19 +173,25 @@ impl Mesh {
         let (peer, now) = (self.name(to), self.nodes[from].time(self.now));
         let core = &mut self.nodes[from].core;
         core.request(vec![peer], Target::Loopback(80), 4242, now);
-        self.run(RTT * 40);
-        let assigned = self.nodes[from]
-            .events
-            .iter()
-            .find_map(|event| match event {
-                Event::Assigned(_, key) => Some(*key),
+        // By chance the directory is asked before it knows, and again up to seconds later.
+        for _ in 0..20 {
+            self.run(RTT * 40);
+            let near = self.nodes[from]
+                .events
+                .iter()
+                .find_map(|event| match event {
+                    Event::Assigned(_, key) => Some(*key),
+                    _ => None,
+                });
+            let far = self.nodes[to].events.iter().find_map(|event| match event {
+                Event::Incoming(key, ..) => Some(*key),
                 _ => None,
             });
-        let incoming = self.nodes[to].events.iter().find_map(|event| match event {
-            Event::Incoming(key, ..) => Some(*key),
-            _ => None,
-        });
-        (assigned.expect("assigned"), incoming.expect("incoming"))
+            if let (Some(near), Some(far)) = (near, far) {
+                return (near, far);
+            }
+        }
+        panic!("nobody opened a channel");
     }
 
     pub(super) fn write(&mut self, node: usize, key: ChannelKey, bytes: &[u8]) -> usize {
