@@ -260,6 +260,9 @@ impl Engine {
     }
 }
 
+/// Why the core gives a link up.
+const DEAD: &str = "it does not answer, or newer ones have taken its place";
+
 /// What the loop keeps beside the core.
 struct Loop {
     shell: Rc<Shell>,
@@ -465,10 +468,7 @@ impl Loop {
             | Event::NoHandshake(..)
             | Event::Forged(..)
             | Event::SessionDown(..) => self.about_session(event),
-            Event::LinkDead(link) => {
-                let why = "it does not answer, or newer links have taken its place";
-                self.end_link(link, why, Reason::Suspicion);
-            }
+            Event::LinkDead(link) => self.end_link(link, DEAD, Reason::Suspicion),
             Event::LinkDoubtful(link) => {
                 if let Some(running) = self.links.borrow().get(&link) {
                     tracing::debug!(link = running.label, "link owes an answer");
