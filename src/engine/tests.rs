@@ -20,6 +20,7 @@ use crate::random::Random;
 use crate::session::{EndReason, KeyUse, Options};
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
+use crate::ssm::schedule::Secret;
 use crate::ssm::suite::Suite;
 use crate::time::Calendar;
 use crate::wire::frame::ChannelId;
@@ -99,9 +100,10 @@ fn joined(seed: u8, key: u8) -> Joined {
     Joined {
         peer: peer.name(),
         static_public: peer.static_key().public(),
+        serial: 1,
         boot: peer.boot_id(),
-        send_key: [key; 32],
-        receive_key: [key ^ 0x80; 32],
+        send_key: Secret::from_bytes([key; 32].into()),
+        receive_key: Secret::from_bytes([key ^ 0x80; 32].into()),
         dialled: false,
         endpoint: "test".to_owned(),
         shortcut: false,
@@ -191,7 +193,7 @@ async fn the_end_of_a_connection_tells_what_cut_it() {
         ),
         (
             ResetCode::SessionEnded(EndReason::GivenUp),
-            "session lost: suspended for longer than allowed",
+            "session lost: suspended for longer than max_suspend",
         ),
         (
             ResetCode::SessionEnded(EndReason::MemoryPressure),

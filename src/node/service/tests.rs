@@ -54,6 +54,7 @@ fn handle(tasks: &Tasks) -> (Arc<Handle>, Arc<Mutex<Vec<ResetCode>>>) {
         forwarder: Forwarder::new(Acl::default(), OwnListeners::default(), false),
         served,
         budget: Budget::new(1 << 20),
+        memory: 1 << 20,
         joiner: Arc::new(Joiner::new(Arc::new(me), None, Box::new(|_| true))),
         reports: Arc::new([]),
         resumed: Arc::new(Notify::new()),
