@@ -11,6 +11,7 @@
 
 mod deadlines;
 mod event;
+mod farewell;
 mod gate;
 mod half_open;
 mod handshakes;
@@ -188,6 +189,8 @@ pub struct Core {
     opening: VecDeque<(Time, ChannelKey)>,
     /// Whether suspended sessions give way when memory is used up (R-X3).
     reset_oldest: bool,
+    /// When its links say goodbye, since the node stops.
+    leave_at: Time,
     /// Sessions that may have something to say.
     touched: BTreeSet<u32>,
     /// When each session has to be looked at.
@@ -241,6 +244,7 @@ impl Core {
             next_ticket: 0,
             opening: VecDeque::new(),
             reset_oldest: false,
+            leave_at: Time::NEVER,
             touched: BTreeSet::new(),
             deadlines: Deadlines::default(),
             chores_due: Time::NEVER,
@@ -294,6 +298,7 @@ impl Core {
             .min(self.chores_due)
             .min(self.overlay.poll_timeout())
             .min(self.recheck_due_at())
+            .min(self.leave_at)
     }
 
     /// When the first of the things is due that only few calls change, and that are many.
@@ -334,6 +339,7 @@ impl Core {
         self.poll_validity(now);
         self.poll_requests(now);
         self.poll_opening(now);
+        self.poll_farewell(now);
         self.settle_few(now);
     }
 
@@ -619,18 +625,5 @@ impl Core {
         self.touched.insert(key.session);
         self.settle(now);
         true
-    }
-
-    /// Says goodbye to every peer, before the node stops.
-    pub fn close(&mut self, now: Time) {
-        for (number, entry) in &mut self.sessions {
-            entry.session.close();
-            self.touched.insert(*number);
-        }
-        for ticket in std::mem::take(&mut self.requests).into_tickets() {
-            self.events
-                .push_back(Event::Unassigned(ticket, OpenFailure::General));
-        }
-        self.settle(now);
     }
 }
