@@ -148,7 +148,10 @@ impl Core {
             }
             if self.is_reachable(*via) && !self.has_confirmed(*via) {
                 self.start_handshake(*via, None, now);
-                return Tried::Waits;
+                let attempt = self.peers.get(via).and_then(|known| known.attempt.as_ref());
+                if !attempt.is_some_and(|attempt| attempt.is_unanswered(now)) {
+                    return Tried::Waits;
+                }
             }
         }
         Tried::Waits

@@ -2,6 +2,7 @@ mod burst;
 mod clock;
 mod cookies;
 mod hostile;
+mod links;
 mod memory;
 mod relays;
 mod relink;
@@ -22,6 +23,7 @@ use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
 use crate::srm::resume::Reason;
 use crate::ssm::ledger;
+use crate::ssm::schedule::Secret;
 use crate::wire::target::Target;
 
 const RTT: Duration = Duration::from_millis(20);
@@ -179,9 +181,10 @@ impl World {
             let joined = Joined {
                 peer: parties[other].name(),
                 static_public: parties[other].static_key().public(),
+                serial: parties[other].certificate().terms.serial,
                 boot: parties[other].boot_id(),
-                send_key: keys[side],
-                receive_key: keys[other],
+                send_key: Secret::from_bytes(keys[side].into()),
+                receive_key: Secret::from_bytes(keys[other].into()),
                 dialled: side == 0,
                 endpoint: "test".to_owned(),
                 shortcut: false,
