@@ -60,7 +60,6 @@ use crate::srm::budget::Budget;
 use crate::ssm::handshake::Cookie;
 use crate::ssm::suite::Suite;
 use crate::time::{Almanac, Calendar, Time};
-use crate::wire::failure::OpenFailure;
 use crate::wire::frame::ChannelId;
 use crate::wire::location::Location;
 

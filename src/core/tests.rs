@@ -24,6 +24,7 @@ use crate::srm::budget::Budget;
 use crate::srm::resume::Reason;
 use crate::ssm::ledger;
 use crate::ssm::schedule::Secret;
+use crate::wire::failure::OpenFailure;
 use crate::wire::target::Target;
 
 const RTT: Duration = Duration::from_millis(20);

@@ -506,11 +506,11 @@ fn who_stops_is_not_found_any_more_until_it_comes_back() {
     for from in [0, 4] {
         assert_eq!(look_up(&mut mesh, from, peer), None);
     }
-    let numbers = mesh.nodes[3].events.iter().filter_map(|event| match event {
+    let mut numbers = mesh.nodes[3].events.iter().filter_map(|event| match event {
         Event::Published(number) => Some(*number),
         _ => None,
     });
-    let last_seq = numbers.last().unwrap();
+    let last_seq = numbers.next_back().unwrap();
     assert!(last_seq > before);
 
     let cloak = Cloak {
