@@ -20,6 +20,7 @@ use crate::limits::{
 use crate::link::frames::FrameOpener;
 use crate::link::pace::Pace;
 use crate::net::reading;
+use crate::net::seldom::Pass;
 use crate::srm::resume::Reason;
 use crate::wire::link::LENGTHS_LEN;
 
@@ -55,7 +56,8 @@ impl Loop {
                 return;
             }
         };
-        let peer = (self.surroundings.show)(joined.peer);
+        let name = joined.peer;
+        let peer = (self.surroundings.show)(name);
         let endpoint = joined.endpoint.clone();
         let direction = if joined.dialled { "out" } else { "in" };
         let number = self.shell.with(|core, now| match &early {
@@ -63,14 +65,26 @@ impl Loop {
             None => core.link_up(joined, now),
         });
         let Some(number) = number else {
-            tracing::warn!(
-                peer,
-                endpoint,
-                "there are too many links, or its certificate is older than one seen: this one is closed"
-            );
+            if let Some(Pass { held_back }) = self.lines.pass(name) {
+                tracing::warn!(
+                    peer,
+                    endpoint,
+                    held_back,
+                    "there are too many links, or its certificate is older than one seen: this one is closed"
+                );
+            }
             return;
         };
-        tracing::info!(link = number, peer, endpoint, direction, "link up");
+        if let Some(Pass { held_back }) = self.lines.pass(name) {
+            tracing::info!(
+                link = number,
+                peer,
+                endpoint,
+                direction,
+                held_back,
+                "link up"
+            );
+        }
         let label = format!("{number} {peer}");
         let local = stream.local_addr().ok().map(|address| address.ip());
         let released = health.clone();
@@ -96,6 +110,7 @@ impl Loop {
         self.links.borrow_mut().insert(
             number,
             RunningLink {
+                peer: name,
                 task,
                 health,
                 local,
@@ -132,7 +147,9 @@ impl Loop {
         self.shell.remove_link(number);
         self.shell
             .with(|core, now| core.link_lost(number, cause, now));
-        tracing::info!(link = running.label, reason, "link down");
+        if let Some(Pass { held_back }) = self.lines.pass(running.peer) {
+            tracing::info!(link = running.label, reason, held_back, "link down");
+        }
         // Whoever dialled may have stopped.
         running.report(Health::Gone);
         running.task.abort();
