@@ -7,7 +7,7 @@ mod connections;
 mod link;
 mod sessions;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
@@ -50,6 +50,8 @@ const CLOCK_STEP: u64 = 60;
 /// How a link is, for whoever dialled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
+    /// Nothing has come by it yet: the other end may not take it.
+    New,
     /// It answers.
     Good,
     /// It owes an answer: another one should be dialled beside it.
@@ -289,6 +291,8 @@ struct RunningLink {
     peer: Name,
     task: JoinHandle<()>,
     health: Option<watch::Sender<Health>>,
+    /// Something came by it.
+    heard: Rc<Cell<bool>>,
     local: Option<IpAddr>,
     label: String,
 }

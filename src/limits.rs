@@ -217,6 +217,8 @@ pub const LINK_KNOWN_PATIENCE: Duration = Duration::from_millis(250);
 pub const REDIAL: Duration = Duration::from_secs(1);
 /// Longest pause between tries to dial while nothing waits.
 pub const REDIAL_MAX: Duration = Duration::from_secs(60);
+/// Longest pause between tries to dial, while channels wait, who does not take our links.
+pub const REDIAL_REFUSED: Duration = Duration::from_secs(8);
 /// How long a link that was in doubt is kept beside the one that replaced it.
 pub const LINK_OVERLAP: Duration = Duration::from_secs(5);
 /// Tries per endpoint under way at once.

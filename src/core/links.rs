@@ -64,6 +64,8 @@ pub(super) struct Link {
     pub(super) life: Liveness,
     /// The neighbour has shown that it is there: what opened the handshake may have been a replay.
     pub(super) proved: bool,
+    /// A frame of it has opened.
+    pub(super) heard: bool,
     sealer: FrameSealer,
     opener: FrameOpener,
     pub(super) outbox: VecDeque<Message>,
@@ -153,6 +155,7 @@ impl Core {
             since: now,
             life: Liveness::new(now),
             proved: false,
+            heard: false,
             sealer: FrameSealer::new(send_key),
             opener: FrameOpener::new(receive_key),
             outbox: VecDeque::new(),
@@ -272,6 +275,7 @@ impl Core {
             used += frame.consumed;
             let (doubted, peer) = (link.life.is_doubted(), link.peer);
             link.life.heard(now);
+            link.heard = true;
             if !link.proved {
                 self.link_proved(number, now);
             } else if doubted {

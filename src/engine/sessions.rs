@@ -38,7 +38,8 @@ impl Loop {
             }
             Event::NoHandshake(peer, why) => {
                 if let Some(Pass { held_back }) = self.lines.pass(peer) {
-                    tracing::warn!(peer = show(peer), held_back, "{why}");
+                    let peer = show(peer);
+                    tracing::warn!(peer, %why, held_back, "no session");
                 }
             }
             Event::Forged(number, peer, count) => tracing::warn!(

@@ -300,7 +300,7 @@ impl Handle {
             alias: self.alias(view.peer),
             endpoint: view.endpoint,
             direction: if view.dialled { "out" } else { "in" }.to_owned(),
-            state: "up".to_owned(),
+            state: if view.heard { "up" } else { "handshake" }.to_owned(),
             since_s: view.age.as_secs_f64(),
             last_answer_ms: Some(millis(view.last_answer)),
             error: None,
