@@ -12,6 +12,7 @@
 mod clock;
 mod deadlines;
 mod event;
+mod farewell;
 mod gate;
 mod half_open;
 mod handshakes;
@@ -60,7 +61,6 @@ use crate::srm::budget::Budget;
 use crate::ssm::handshake::Cookie;
 use crate::ssm::suite::Suite;
 use crate::time::{Almanac, Calendar, Time};
-use crate::wire::failure::OpenFailure;
 use crate::wire::frame::ChannelId;
 use crate::wire::location::Location;
 
@@ -196,6 +196,8 @@ pub struct Core {
     opening: VecDeque<(Time, ChannelKey)>,
     /// Whether suspended sessions give way when memory is used up (R-X3).
     reset_oldest: bool,
+    /// When its links say goodbye, since the node stops.
+    leave_at: Time,
     /// Sessions that may have something to say.
     touched: BTreeSet<u32>,
     /// When each session has to be looked at.
@@ -249,6 +251,7 @@ impl Core {
             next_ticket: 0,
             opening: VecDeque::new(),
             reset_oldest: false,
+            leave_at: Time::NEVER,
             touched: BTreeSet::new(),
             deadlines: Deadlines::default(),
             chores_due: Time::NEVER,
@@ -294,6 +297,7 @@ impl Core {
             .min(self.chores_due)
             .min(self.overlay.poll_timeout())
             .min(self.recheck_due_at())
+            .min(self.leave_at)
     }
 
     /// When the first of the things is due that only few calls change, and that are many.
@@ -334,6 +338,7 @@ impl Core {
         self.poll_validity(now);
         self.poll_requests(now);
         self.poll_opening(now);
+        self.poll_farewell(now);
         self.settle_few(now);
     }
 
@@ -540,18 +545,5 @@ impl Core {
         self.touched.insert(key.session);
         self.settle(now);
         true
-    }
-
-    /// Says goodbye to every peer, before the node stops.
-    pub fn close(&mut self, now: Time) {
-        for (number, entry) in &mut self.sessions {
-            entry.session.close();
-            self.touched.insert(*number);
-        }
-        for ticket in std::mem::take(&mut self.requests).into_tickets() {
-            self.events
-                .push_back(Event::Unassigned(ticket, OpenFailure::General));
-        }
-        self.settle(now);
     }
 }

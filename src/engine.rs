@@ -25,7 +25,7 @@ use crate::lcm::local::{LocalConnection, LocalStream};
 use crate::lcm::pump::Moved;
 use crate::lcm::shell::Shell;
 use crate::lcm::table::{Fate, Table};
-use crate::limits::COMMANDS_MAX;
+use crate::limits::{COMMANDS_MAX, FAREWELL};
 use crate::name::Name;
 use crate::net::clock::{Clock, calendar, slept};
 use crate::net::seldom::PerPeer;
@@ -38,6 +38,7 @@ use crate::wire::target::Target;
 
 /// How long a node that stops waits for what is under way.
 const DRAIN: Duration = Duration::from_millis(300);
+const _: () = assert!(FAREWELL.as_millis() < DRAIN.as_millis());
 
 /// Pause between looks at the clocks.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
@@ -342,10 +343,7 @@ impl Loop {
                 break;
             }
         }
-        self.shell.with(|core, now| {
-            core.close(now);
-            core.leave();
-        });
+        self.shell.with(Core::close);
         tokio::time::sleep(DRAIN).await;
         for task in [timers, events, clock] {
             task.abort();

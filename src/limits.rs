@@ -134,6 +134,9 @@ pub const HANDSHAKE_RETRY_IDLE: Duration = Duration::from_secs(90);
 pub const HALF_OPEN_MAX: (usize, usize) = (1_024, 4);
 /// Half-open handshakes that came by one link (R-H6); the oldest of the link goes.
 pub const HALF_OPEN_PER_LINK: usize = 64;
+/// How long a node that stops keeps its links for the directory to take its tombstone (R-D3): two round trips, or
+/// others learn only from its silence.
+pub const FAREWELL: Duration = Duration::from_millis(200);
 /// Life of a half-open handshake (R-H6).
 pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(10);
 /// Handshakes per second and burst accepted from one neighbour (R-H7); further ones are dropped.

@@ -76,7 +76,7 @@ pub(super) struct Link {
     /// When a frame of others was last sent by it.
     relayed_at: Option<Time>,
     /// It says goodbye behind what its sessions have to say.
-    leaving: bool,
+    pub(super) leaving: bool,
     /// Messages of the tree were lost on their way out: it has to be told everything anew.
     pub(super) gap: bool,
 }
@@ -466,15 +466,6 @@ impl Core {
         let frame = Waiting { route, content };
         self.relay.push(egress.tag(), ingress.tag(), frame, now);
         self.hot.insert(number);
-    }
-
-    /// Says goodbye on every link behind the sessions' goodbyes, before the node stops: the neighbour reads
-    /// nothing after it.
-    pub fn leave(&mut self) {
-        for (number, link) in &mut self.links {
-            link.leaving = true;
-            self.hot.insert(*number);
-        }
     }
 
     /// Notes on which links somebody depends: those are asked more often whether they live.
