@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use zeroize::Zeroizing;
 
 use crate::acl::Acl;
@@ -16,7 +16,7 @@ use crate::config::{Allow, Config, MemoryPressure, SuiteName};
 use crate::core::{ChannelKey, Cloak, Core, Settings};
 use crate::engine::{Command, Engine, Inlets, Served, Surroundings, inlets};
 use crate::forwarder::{Forwarder, Opened, OwnListeners, Traffic};
-use crate::lcm::local::{Ending, LocalStream};
+use crate::lcm::local::LocalStream;
 use crate::lcm::pump::Moved;
 use crate::limits::{DIRECTORY_BYTES_MAX, OVERLAY_MEMORY_PART, RELAY_NODE_MAX};
 use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
@@ -33,7 +33,7 @@ use crate::peering::greeter::greet;
 use crate::peering::join::Joiner;
 use crate::peering::report::Report;
 use crate::random::Random;
-use crate::session::{KeyUse, Options};
+use crate::session::{KeyUse, Options, ResetCode};
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
 use crate::ssm::suite::Suite;
@@ -122,6 +122,8 @@ pub(super) struct PartControl {
     pub(super) memory: u64,
     pub(super) joiner: Arc<Joiner>,
     pub(super) reports: Arc<[Arc<Report>]>,
+    /// A session was resumed.
+    pub(super) resumed: Arc<Notify>,
 }
 
 /// One identity at work.
@@ -168,6 +170,8 @@ impl Part {
             tasks.clone(),
             random.fork(),
         );
+        let resumed = Arc::new(Notify::new());
+        let resumes = Arc::clone(&resumed);
         let surroundings = Surroundings {
             serve: serve(
                 forwarder.clone(),
@@ -179,6 +183,7 @@ impl Part {
             dial: Box::new(move |peer, endpoints, shortcut| {
                 finder.dial(peer, endpoints, shortcut);
             }),
+            resumed: Box::new(move || resumes.notify_one()),
             woken: Box::new(move || woken.network_changed()),
             published: state::remember(record, tasks.clone()),
             show: Box::new(move |name| routing.show(name)),
@@ -195,6 +200,7 @@ impl Part {
             memory: setup.config.limits.memory,
             joiner,
             reports,
+            resumed,
         };
         Ok(Self {
             engine,
@@ -416,7 +422,7 @@ fn serve(
                 if forwarder.acl_allows(&peer, &target, dialled) {
                     return Ok(entered);
                 }
-                (entered.ended)(Moved::default());
+                (entered.ended)(Moved::nothing(ResetCode::Forbidden));
                 Err(OpenFailure::Denied)
             });
             answer(&inlets, key, result).await;
@@ -450,11 +456,7 @@ fn entered(
                 to_service: moved.to_local,
                 from_service: moved.from_local,
             };
-            let reason = match moved.ending {
-                Ending::Clean => "closed",
-                Ending::Cut => "reset",
-            };
-            permit.audit_close(traffic, reason);
+            permit.audit_close(traffic, &moved.why.to_string());
         }),
     }
 }
