@@ -29,7 +29,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -42,6 +42,7 @@ use crate::config::routing::Forward;
 use crate::config::routing::Route;
 use crate::config::secret::Secret;
 use crate::name::Name;
+use crate::wire::record::ENDPOINTS_MAX;
 use crate::wire::target::Host;
 
 /// A configuration file as the caller has read it.
@@ -167,25 +168,32 @@ pub struct LinkConfig {
 }
 
 impl LinkConfig {
-    /// The endpoints that are told in the directory, as `HOST:PORT`.
-    pub fn announced(&self) -> Vec<String> {
-        match &self.announce {
-            Announce::Auto => {
-                let open = |address: &&SocketAddr| {
-                    !address.ip().is_loopback() && !address.ip().is_unspecified()
-                };
-                let listen = self.listen.iter().filter(open);
-                listen.map(SocketAddr::to_string).collect()
-            }
-            Announce::Listed(endpoints) => endpoints.iter().map(ToString::to_string).collect(),
+    /// The endpoints that are told in the directory, as `HOST:PORT`, while links are accepted at `listening`
+    /// and `here` are the addresses of the machine that others may come to.
+    pub fn announced(&self, listening: &[SocketAddr], here: &[IpAddr]) -> Vec<String> {
+        if let Announce::Listed(endpoints) = &self.announce {
+            return endpoints.iter().map(ToString::to_string).collect();
         }
+        let mut open = Vec::new();
+        for address in listening {
+            let ip = address.ip();
+            if ip.is_unspecified() {
+                // The one of IPv6 takes both.
+                let taken = here.iter().filter(|here| ip.is_ipv6() || here.is_ipv4());
+                open.extend(taken.map(|here| SocketAddr::new(*here, address.port())));
+            } else if !ip.is_loopback() {
+                open.push(*address);
+            }
+        }
+        open.truncate(ENDPOINTS_MAX);
+        open.iter().map(SocketAddr::to_string).collect()
     }
 }
 
 /// Which endpoints are told in the directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Announce {
-    /// The addresses where links are accepted, but no loopback ones and no wildcards.
+    /// The addresses where links are accepted, but no loopback ones; those of the machine for a wildcard.
     #[default]
     Auto,
     /// These.

@@ -88,6 +88,8 @@ pub enum Command {
     Served(ChannelKey, Result<Served, OpenFailure>),
     /// The network may have changed: ask every link, end every pause.
     NetworkChanged,
+    /// Tell the directory that this node can be dialled at these `HOST:PORT`.
+    Publish(Vec<String>),
     /// Look a node up in the directory.
     Lookup(Name, oneshot::Sender<Option<Found>>),
     /// Ask who is this many nodes further on, the next one zero, on the way to a node, which may hang at
@@ -390,6 +392,9 @@ impl Loop {
             }
             Command::Served(key, result) => self.served(key, result),
             Command::NetworkChanged => self.network_changed(),
+            Command::Publish(endpoints) => {
+                self.shell.with(|core, now| core.publish(endpoints, now));
+            }
             Command::Lookup(name, reply) => {
                 let mut lookups = self.lookups.borrow_mut();
                 lookups.retain(|_, asked| {

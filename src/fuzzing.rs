@@ -126,7 +126,7 @@ pub fn config(data: &[u8]) {
         read: &read,
     };
     match Config::parse(&source, 512 << 20) {
-        Ok(config) => drop(config.exposure().to_string()),
+        Ok(config) => drop(config.exposure(&[]).to_string()),
         Err(error) => assert!(!error.to_string().is_empty(), "an error names its place"),
     }
 }

@@ -1,6 +1,7 @@
 //! Sockets and clocks: what every part that accepts, dials or waits needs.
 
 pub mod accept;
+pub mod addresses;
 pub mod clock;
 pub mod descriptors;
 pub mod guests;

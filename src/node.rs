@@ -20,11 +20,12 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use crate::acl::Acl;
-use crate::config::{Config, Listen, Uids};
+use crate::config::{Config, LinkConfig, Listen, Uids};
 use crate::control::socket::{Access, BindError, Socket};
 use crate::forwarder::OwnListeners;
 use crate::name::{Identity, Name};
 use crate::net::accept::listen;
+use crate::net::addresses;
 use crate::net::tasks::Tasks;
 use crate::node::part::{Links, Part, PartSetup, Policy};
 use crate::node::routing::Routing;
@@ -158,7 +159,7 @@ impl Starting {
         let links = Links {
             listeners: vec![loopback],
             endpoints: Vec::new(),
-            announced: Vec::new(),
+            announced: Arc::new(Vec::new),
             relay: false,
         };
         self.part(identity, Some(acl), links, Policy::only(outer), None)
@@ -177,12 +178,14 @@ impl Starting {
         for address in &config.link.listen {
             listeners.push(self.listen("link", *address)?);
         }
+        let bound = listeners.iter().filter_map(|one| one.local_addr().ok());
+        let (link, listening) = (config.link.clone(), bound.collect::<Vec<_>>());
         let endpoints = std::mem::take(&mut self.endpoints);
         let policy = Policy::of(&config, self.network_key.is_some(), embedded);
         let links = Links {
             listeners,
             endpoints,
-            announced: config.link.announced(),
+            announced: Arc::new(move || announced(&link, &listening)),
             relay: config.is_relay(),
         };
         self.part(identity, config.forwarder.clone(), links, policy, state_dir)
@@ -286,6 +289,15 @@ impl Starting {
         self.listeners.push(format!("{table} {bound}"));
         Ok(listener)
     }
+}
+
+/// What a node that listens there tells of where it can be dialled.
+fn announced(link: &LinkConfig, listening: &[SocketAddr]) -> Vec<String> {
+    let here = addresses::reachable().unwrap_or_else(|error| {
+        tracing::debug!(%error, "the machine's addresses are not known");
+        Vec::new()
+    });
+    link.announced(listening, &here)
 }
 
 fn endpoints(config: &Config) -> Vec<Endpoint> {

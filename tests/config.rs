@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -157,7 +157,7 @@ fn a_password_is_shown_neither_in_errors_nor_in_debug_output() {
     assert!(!parse(unclosed).unwrap_err().to_string().contains("hunter2"));
     let right = parse("[proxy]\nusers = { me = \"hunter2\" }\n").unwrap();
     assert!(!format!("{right:?}").contains("hunter2"));
-    assert!(!right.exposure().to_string().contains("hunter2"));
+    assert!(!right.exposure(&[]).to_string().contains("hunter2"));
     assert!(right.proxy.users["me"].matches(b"hunter2"));
     assert!(right.holds_secrets());
     assert!(!parse("").unwrap().holds_secrets());
@@ -181,7 +181,7 @@ fn the_shipped_file_starts_a_proxy_and_an_embedded_node() {
             Target::Address(host("example.org"), 80)
         ))
     );
-    assert_eq!(config.exposure().warnings, Vec::<String>::new());
+    assert_eq!(config.exposure(&[]).warnings, Vec::<String>::new());
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn listeners_for_some_users_read_as_written_and_are_shown() {
     assert_eq!(config.proxy.allow_uids, Uids::Listed([1000, 1001].into()));
     assert_eq!(config.forwards[0].allow_uids, Uids::Auto);
     assert_eq!(config.forwards[1].allow_uids, Uids::Listed([].into()));
-    let report = config.exposure().to_string();
+    let report = config.exposure(&[]).to_string();
     let own = format!("unix:{}", own.display());
     let speaks = "SOCKS5 and HTTP CONNECT, for programs of this user and of users 1000, 1001";
     for line in [
@@ -433,11 +433,51 @@ fn keys_of_the_overlay_read_as_written_and_only_open_addresses_are_announced() {
     assert_eq!(config.cloak.relay, Some(false));
     assert_eq!(config.cloak.degree, 4);
     assert!(!config.cloak.shortcuts);
-    assert_eq!(config.link.announced(), ["192.0.2.1:7700"]);
+    assert_eq!(announced(&config, &[]), ["192.0.2.1:7700"]);
     let listed = parse("[link]\nannounce = [\"gw.example.org:7700\"]\n").unwrap();
-    assert_eq!(listed.link.announced(), ["gw.example.org:7700"]);
-    let none = parse("[link]\nlisten = [\"192.0.2.1:7700\"]\nannounce = []\n").unwrap();
-    assert_eq!(none.link.announced(), Vec::<String>::new());
+    assert_eq!(announced(&listed, &["192.0.2.7"]), ["gw.example.org:7700"]);
+    let none = parse("[link]\nlisten = [\"0.0.0.0:7700\"]\nannounce = []\n").unwrap();
+    assert_eq!(announced(&none, &["192.0.2.7"]), Vec::<String>::new());
+}
+
+/// What a node would announce on a machine with these addresses.
+fn announced(config: &Config, here: &[&str]) -> Vec<String> {
+    let here: Vec<IpAddr> = here.iter().map(|ip| ip.parse().unwrap()).collect();
+    config.link.announced(&config.link.listen, &here)
+}
+
+#[test]
+fn a_wildcard_is_announced_as_the_addresses_of_the_machine_within_the_room_of_a_record() {
+    let here = [
+        "192.0.2.7",
+        "2001:db8::7",
+        "10.0.0.7",
+        "fd00::7",
+        "10.1.0.7",
+    ];
+    let four = parse("[link]\nlisten = [\"0.0.0.0:7700\"]\n").unwrap();
+    let expected = ["192.0.2.7:7700", "10.0.0.7:7700", "10.1.0.7:7700"];
+    assert_eq!(announced(&four, &here), expected);
+    let six = parse("[link]\nlisten = [\"127.0.0.1:7701\", \"[::]:7700\"]\n").unwrap();
+    let expected = [
+        "192.0.2.7:7700",
+        "[2001:db8::7]:7700",
+        "10.0.0.7:7700",
+        "[fd00::7]:7700",
+    ];
+    assert_eq!(announced(&six, &here), expected);
+    let report = six
+        .exposure(&here.map(|ip| ip.parse().unwrap()))
+        .to_string();
+    assert!(
+        report.contains("can be dialled at [2001:db8::7]:7700"),
+        "{report}"
+    );
+    assert!(
+        six.exposure(&[])
+            .to_string()
+            .contains("but not where it can be dialled")
+    );
 }
 
 #[test]
@@ -564,7 +604,8 @@ fn a_changed_password_is_a_difference_and_an_equal_one_is_not() {
 
 #[test]
 fn the_exposure_of_a_gateway_names_every_listener_and_grant() {
-    let report = accepted("gateway.toml").exposure().to_string();
+    let here = ["192.0.2.7".parse().unwrap()];
+    let report = accepted("gateway.toml").exposure(&here).to_string();
     let expected = "\
 Listeners:
   0.0.0.0:7700: overlay links, from every machine that reaches this address
@@ -577,6 +618,7 @@ Links accepted:
 Overlay:
   carries what other nodes send each other, sealed, and lets them join below it
   its directory tells every node of the overlay that this one is there
+  … and that it can be dialled at 192.0.2.7:7700
 Destinations, first match wins:
   NODE.muses, SERVICE.NODE.muses: that node
   anything else: refused
@@ -593,7 +635,7 @@ name peers if you can
 
 #[test]
 fn the_exposure_of_the_shipped_file_says_what_the_embedded_node_opens() {
-    let report = parse(&shipped()).unwrap().exposure().to_string();
+    let report = parse(&shipped()).unwrap().exposure(&[]).to_string();
     for line in [
         "127.0.0.1:1080: SOCKS5 and HTTP CONNECT, for programs on this machine, without password",
         "everything: via the embedded node",
@@ -660,13 +702,16 @@ fn what_is_easily_not_meant_is_warned_of() {
             "there is no [[route]]",
         ),
     ] {
-        let warnings = parse(&text).unwrap().exposure().warnings;
+        let warnings = parse(&text).unwrap().exposure(&[]).warnings;
         assert!(
             warnings.iter().any(|said| said.contains(warning)),
             "{text}\n{warnings:#?}"
         );
     }
-    assert_eq!(parse("").unwrap().exposure().warnings, Vec::<String>::new());
+    assert_eq!(
+        parse("").unwrap().exposure(&[]).warnings,
+        Vec::<String>::new()
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::cli::exit::Failure;
 use crate::config::{Config, Source};
 use crate::control::socket;
 use crate::keyfile::{self, KeyError};
+use crate::net::addresses;
 
 const DEFAULT: &str = "proxy.toml";
 /// Longest configuration file in bytes.
@@ -77,7 +78,9 @@ pub(super) fn check(asked: Option<&Path>) -> Result<String, Failure> {
     if let Some(key) = &config.network.key_file {
         keyfile::network_key(key).map_err(Failure::config)?;
     }
-    Ok(format!("{}\n", config.exposure()))
+    // Where they cannot be asked for, nothing is announced for a wildcard either.
+    let here = addresses::reachable().unwrap_or_default();
+    Ok(format!("{}\n", config.exposure(&here)))
 }
 
 /// Where the daemon of this configuration may be listening for us.

@@ -1,6 +1,7 @@
 //! What a configuration opens, in plain words: the report of `muses check` (R-G2).
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::acl::Acl;
 use crate::acl::Grant;
@@ -53,13 +54,13 @@ impl fmt::Display for Exposure {
 }
 
 impl Config {
-    /// Says who may reach what by this configuration.
-    pub fn exposure(&self) -> Exposure {
+    /// Says who may reach what by this configuration, on a machine with these addresses that others may come to.
+    pub fn exposure(&self, here: &[IpAddr]) -> Exposure {
         let mut parts = vec![
             part("Listeners", self.listeners(), "none"),
             part("Links dialled", self.dialled(), "none"),
             part("Links accepted", self.accepted(), "none: nothing listens"),
-            part("Overlay", self.overlay(), "nothing"),
+            part("Overlay", self.overlay(here), "nothing"),
             part(
                 "Destinations, first match wins",
                 self.destinations(),
@@ -159,7 +160,7 @@ impl Config {
         lines
     }
 
-    fn overlay(&self) -> Vec<String> {
+    fn overlay(&self, here: &[IpAddr]) -> Vec<String> {
         if self.link.listen.is_empty() && self.link.peers.is_empty() {
             return Vec::new();
         }
@@ -172,12 +173,12 @@ impl Config {
             part.to_owned(),
             "its directory tells every node of the overlay that this one is there".to_owned(),
         ];
-        lines.extend(
-            self.link
-                .announced()
-                .iter()
-                .map(|endpoint| format!("… and that it can be dialled at {endpoint}")),
-        );
+        let announced = self.link.announced(&self.link.listen, here);
+        if announced.is_empty() {
+            lines.push("… but not where it can be dialled".to_owned());
+        }
+        let dialled = |endpoint| format!("… and that it can be dialled at {endpoint}");
+        lines.extend(announced.iter().map(dialled));
         lines
     }
 

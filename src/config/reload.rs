@@ -20,10 +20,7 @@ impl Config {
             ),
             ("[link] listen", self.link.listen == new.link.listen),
             ("[link] peers", self.link.peers == new.link.peers),
-            (
-                "[link] announce",
-                self.link.announced() == new.link.announced(),
-            ),
+            ("[link] announce", self.link.announce == new.link.announce),
             ("[cloak]", self.cloak == new.cloak),
             ("[proxy] listen", self.proxy.listen == new.proxy.listen),
             (

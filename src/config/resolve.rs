@@ -41,6 +41,7 @@ use crate::config::secret::Secret;
 use crate::config::value;
 use crate::limits::DEGREES;
 use crate::name::Name;
+use crate::wire::record::ENDPOINTS_MAX;
 
 /// Bounds of `max_suspend`; shorter would end sessions that a resume of normal length saves.
 const MAX_SUSPEND: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(87_600);
@@ -52,8 +53,6 @@ const ACK_EVERY: RangeInclusive<u32> = 1..=256;
 const ACK_DELAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(100);
 /// Users that `allow_uids` may name; the last number means nobody to the system.
 const UIDS: RangeInclusive<u32> = 0..=u32::MAX - 1;
-/// Endpoints in one record of the directory.
-const ENDPOINTS_MAX: usize = 4;
 /// Bounds of `memory`; below, the floors of a few hundred channels do not fit.
 const MEMORY: RangeInclusive<u64> = 16 << 20..=1 << 50;
 

@@ -46,13 +46,15 @@ const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
 /// How long a certificate of a node's static key holds; the key is new with every start.
 const CERTIFICATE_LIFE: Duration = Duration::from_secs(400 * 24 * 3600);
 
+/// Tells where others may dial a node now, `HOST:PORT` each.
+type Announced = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// Where links come from.
-#[derive(Debug)]
 pub(super) struct Links {
     pub(super) listeners: Vec<TcpListener>,
     pub(super) endpoints: Vec<Endpoint>,
-    /// Where others may dial the node, told in the directory.
-    pub(super) announced: Vec<String>,
+    /// Tells where others may dial the node now, for the directory.
+    pub(super) announced: Announced,
     /// Whether it carries frames of others.
     pub(super) relay: bool,
 }
@@ -150,7 +152,7 @@ impl Part {
         if setup.config.session.on_memory_pressure == MemoryPressure::ResetOldest {
             core = core.with_reset_oldest();
         }
-        core.publish(setup.links.announced.clone(), clock.now());
+        core.publish((setup.links.announced)(), clock.now());
         tasks.spawn(keep_certified(Arc::clone(&me), setup.state_dir));
         let policy = setup.policy;
         let joiner = Arc::new(Joiner::new(
@@ -191,7 +193,6 @@ impl Part {
         let engine = Engine::start(core, clock, inlets.clone(), queues, surroundings)
             .map_err(StartError::Thread)?;
         let reports = link(setup.links, &joiner, &engine, &dialers, &tasks, &mut random);
-        tasks.spawn(watch_network(inlets.commands.clone(), dialers));
         let control = PartControl {
             inlets,
             forwarder,
@@ -254,7 +255,7 @@ impl Shares {
     }
 }
 
-/// Starts accepting and dialling.
+/// Starts accepting and dialling, and watches the network for both.
 fn link(
     links: Links,
     joiner: &Arc<Joiner>,
@@ -264,6 +265,8 @@ fn link(
     random: &mut Random,
 ) -> Arc<[Arc<Report>]> {
     let commands = &engine.inlets().commands;
+    let watch = watch_network(commands.clone(), dialers.clone(), links.announced);
+    tasks.spawn(watch);
     for listener in links.listeners {
         let (joiner, commands) = (Arc::clone(joiner), commands.clone());
         tasks.spawn(greet(listener, joiner, commands, random.fork()));
@@ -284,15 +287,19 @@ fn link(
     dialled.collect()
 }
 
-/// Tells core thread and dialers of every change of the network.
-async fn watch_network(commands: mpsc::Sender<Command>, dialers: Dialers) {
+/// Tells core thread and dialers of every change of the network, and the directory where the node can be dialled
+/// since.
+async fn watch_network(commands: mpsc::Sender<Command>, dialers: Dialers, announced: Announced) {
     let watched = async {
         let watch = NetworkWatch::open()?;
         loop {
             watch.changed().await?;
             tracing::debug!("the network changed");
-            if commands.send(Command::NetworkChanged).await.is_err() {
-                return Ok(());
+            let publish = Command::Publish(announced());
+            for command in [Command::NetworkChanged, publish] {
+                if commands.send(command).await.is_err() {
+                    return Ok(());
+                }
             }
             dialers.network_changed();
         }
