@@ -175,6 +175,8 @@ pub struct Core {
     relay: Relay,
     /// Who is looked up under which number.
     lookups: BTreeMap<u64, Name>,
+    /// Who has no part here (R-I5).
+    denied: BTreeSet<Name>,
     peers: BTreeMap<Name, Peer>,
     sessions: BTreeMap<u32, Entry>,
     next_session: u32,
@@ -231,6 +233,7 @@ impl Core {
             overlay,
             relay: Relay::new(Bounds::default()),
             lookups: BTreeMap::new(),
+            denied: BTreeSet::new(),
             peers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_session: 0,
@@ -603,7 +606,7 @@ impl Core {
 
     /// Ends a session: goodbye to the peer, reset to every channel. False when there is none.
     pub fn kill_session(&mut self, number: u32, now: Time) -> bool {
-        self.end_session(number, ResetCode::Killed, now)
+        self.end_session(number, ResetCode::Killed, EndReason::Local, now)
     }
 
     /// Resets a channel at both ends. False when there is none.
@@ -624,7 +627,7 @@ impl Core {
     /// Says goodbye to every peer, before the node stops.
     pub fn close(&mut self, now: Time) {
         for (number, entry) in &mut self.sessions {
-            entry.session.close();
+            entry.session.close(EndReason::Local);
             self.touched.insert(*number);
         }
         for ticket in std::mem::take(&mut self.requests).into_tickets() {

@@ -124,7 +124,10 @@ impl Core {
 
     /// Opens the channel if a peer can be reached and few enough others have no answer there.
     fn try_open(&mut self, via: &[Name], target: Target, port: u16, now: Time) -> Tried {
-        for via in via {
+        if via.iter().all(|via| self.denied.contains(via)) {
+            return Tried::Failed(OpenFailure::Denied);
+        }
+        for via in via.iter().filter(|via| !self.denied.contains(*via)) {
             if let Some(number) = self.live_session(*via) {
                 let Some(entry) = self.sessions.get_mut(&number) else {
                     continue;

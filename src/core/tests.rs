@@ -1,6 +1,7 @@
 mod burst;
 mod clock;
 mod cookies;
+mod denied;
 mod hostile;
 mod memory;
 mod relays;

@@ -141,7 +141,7 @@ impl Loop {
         match waiting.answer {
             Answer::Silent => stream.reset_on_close(),
             Answer::Bytes { failure, .. } => {
-                let said = stream.try_write(&failure(why));
+                let said = stream.write_at_once(&failure(why));
                 let shut = stream.shut_write();
                 if said.is_err() || shut.is_err() {
                     stream.reset_on_close();

@@ -64,6 +64,12 @@ impl Stream {
         }
     }
 
+    /// Writes what fits, also before the runtime knows that something does: a stream that was just registered
+    /// is not ready for [`Self::try_write`] yet.
+    pub fn write_at_once(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket().send(bytes)
+    }
+
     /// Waits until [`Self::try_read`] has something.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
