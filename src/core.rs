@@ -15,17 +15,19 @@ mod gate;
 mod half_open;
 mod handshakes;
 mod links;
+mod memory;
 mod overlay;
 mod paths;
 mod requests;
 mod seek;
 mod shortcuts;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod validity;
 mod view;
 
-pub use event::{ChannelKey, Event, LinkEnd, Ticket};
+pub use event::{ChannelKey, Event, LinkEnd, NoHandshake, Ticket};
 pub use gate::GateStats;
 pub use links::Joined;
 pub use view::overlay::{NeighbourView, OverlayView, Role};
@@ -52,9 +54,8 @@ use crate::core::shortcuts::Shortcut;
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
-use crate::session::{
-    EndReason, Event as SessionEvent, HelloTo, LinkEvent, Options, ResetCode, Session,
-};
+use crate::session::{EndReason, Event as SessionEvent, LinkEvent, Options, Session};
+use crate::srm::budget::Budget;
 use crate::ssm::handshake::Cookie;
 use crate::ssm::suite::Suite;
 use crate::time::{Almanac, Calendar, Time};
@@ -143,6 +144,8 @@ struct Peer {
     not_after: Option<Calendar>,
     /// Sessions, the newest last.
     sessions: Vec<u32>,
+    /// What its sessions hold of the memory.
+    memory: Option<Budget>,
     /// Sessions that it began and of which no packet ever opened here, the one last spoken of last.
     unheard: VecDeque<[u8; 32]>,
     attempt: Option<Attempt>,
@@ -153,11 +156,15 @@ struct Peer {
     endpoints: Vec<String>,
     seek: Seek,
     shortcut: Shortcut,
+    /// When it was told last that it shares no cipher suite with us.
+    no_suite_at: Option<Time>,
     /// A link to it would help the tree.
     tie_wanted: bool,
     /// Handshakes that it may cause as a neighbour, and Hellos that came from it as one.
     bucket: Bucket,
     arrivals: Meter,
+    /// Re-Hellos that all sessions with it may send by every way (R-R8).
+    asks: Bucket,
 }
 
 /// One node without its sockets.
@@ -251,14 +258,6 @@ impl Core {
             hot: BTreeSet::new(),
             events: VecDeque::new(),
         }
-    }
-
-    /// When memory is used up, ends suspended sessions instead of making everybody wait: first the one
-    /// that was suspended first, whose bytes have waited longest (R-X3).
-    #[must_use]
-    pub fn with_reset_oldest(mut self) -> Self {
-        self.reset_oldest = true;
-        self
     }
 
     /// This node's name.
@@ -378,7 +377,7 @@ impl Core {
                 continue;
             };
             self.let_requests_go(number, now);
-            self.send_signals(number, peer);
+            self.send_signals(number, peer, now);
             let Some(entry) = self.sessions.get(&number) else {
                 continue;
             };
@@ -398,43 +397,6 @@ impl Core {
                 link.line.push_back(number);
                 self.hot.insert(carrier.link);
             }
-        }
-    }
-
-    /// Sends the Re-Hellos of a session: questions everywhere, answers to where the question came from, by
-    /// a link to the peer and through relays.
-    fn send_signals(&mut self, number: u32, peer: Name) {
-        while let Some(signal) = self
-            .sessions
-            .get_mut(&number)
-            .and_then(|entry| entry.session.poll_signal())
-        {
-            let places: Vec<&Location> = match &signal.to {
-                HelloTo::Everywhere(places) => places.iter().collect(),
-                HelloTo::At(place) => vec![place],
-            };
-            let ways = self.all_ways(peer, &places);
-            self.send_signal(ways, &signal.message);
-        }
-    }
-
-    /// While memory is used up, ends the session that was suspended first, of those that hold any.
-    fn relieve(&mut self) {
-        let budget = self.settings.session.budget.clone();
-        let mut starved = budget.take_starved();
-        while starved || budget.is_exhausted() {
-            starved = false;
-            let oldest = self
-                .sessions
-                .iter()
-                .filter(|(_, entry)| entry.session.is_suspended() && entry.session.holds_memory())
-                .min_by_key(|(_, entry)| entry.session.since())
-                .map(|(number, _)| *number);
-            let Some(entry) = oldest.and_then(|number| self.sessions.get_mut(&number)) else {
-                return;
-            };
-            entry.session.end(EndReason::MemoryPressure);
-            self.touched.extend(oldest);
         }
     }
 
@@ -602,26 +564,6 @@ impl Core {
     pub fn link_of(&self, session: u32) -> Option<LinkNumber> {
         let carrier = self.sessions.get(&session)?.carrier.as_ref();
         carrier.map(|carrier| carrier.link)
-    }
-
-    /// Ends a session: goodbye to the peer, reset to every channel. False when there is none.
-    pub fn kill_session(&mut self, number: u32, now: Time) -> bool {
-        self.end_session(number, ResetCode::Killed, EndReason::Local, now)
-    }
-
-    /// Resets a channel at both ends. False when there is none.
-    pub fn kill_channel(&mut self, key: ChannelKey, code: ResetCode, now: Time) -> bool {
-        let Some(entry) = self.sessions.get_mut(&key.session) else {
-            return false;
-        };
-        if entry.session.channel(key.channel).is_none() {
-            return false;
-        }
-        entry.session.reset(key.channel, code);
-        self.events.push_back(Event::Reset(key, code));
-        self.touched.insert(key.session);
-        self.settle(now);
-        true
     }
 
     /// Says goodbye to every peer, before the node stops.

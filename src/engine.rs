@@ -245,6 +245,9 @@ impl Engine {
     }
 }
 
+/// Why the core gives a link up.
+const DEAD: &str = "it does not answer, or newer ones have taken its place";
+
 /// What the loop keeps beside the core.
 struct Loop {
     shell: Rc<Shell>,
@@ -452,11 +455,14 @@ impl Loop {
                     "a pause is over"
                 );
             }
+            Event::NoHandshake(peer, why) => {
+                tracing::warn!(peer = show(peer), "{why}");
+            }
             Event::Forged(number, peer, count) => warn_of_forgery(number, &show(peer), count),
             Event::SessionDown(number, peer, reason) => {
                 tracing::info!(session = number, peer = show(peer), %reason, "session down");
             }
-            Event::LinkDead(link) => self.end_link(link, "it does not answer", Reason::Suspicion),
+            Event::LinkDead(link) => self.end_link(link, DEAD, Reason::Suspicion),
             Event::LinkDoubtful(link) => {
                 if let Some(running) = self.links.borrow().get(&link) {
                     tracing::debug!(link = running.label, "link owes an answer");

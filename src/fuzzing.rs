@@ -21,6 +21,7 @@ use crate::random::Random;
 use crate::srm::resume::Hello;
 use crate::ssm::handshake::Responder;
 use crate::ssm::replay::{ReplayWindow, WINDOW};
+use crate::ssm::schedule::Secret;
 use crate::time::Calendar;
 use crate::wire::codec::Reader;
 use crate::wire::frame::Frame;
@@ -190,7 +191,7 @@ pub fn link_first_message(data: &[u8]) {
 /// Bytes on a link whose handshake is done.
 pub fn link_frame(data: &[u8]) {
     let mut buffer = data.to_vec();
-    let opened = FrameOpener::new([5; 32]).open(&mut buffer);
+    let opened = FrameOpener::new(Secret::from_bytes([5; 32].into())).open(&mut buffer);
     assert!(!matches!(opened, Ok(Some(_))), "a fuzzer has no keys");
 }
 

@@ -76,6 +76,8 @@ pub const REQUESTS_MAX: usize = 4_096;
 pub const OPENED_RANGES_MAX: usize = 1_024;
 /// Pieces out of order that one channel keeps; further ones are dropped and come again.
 pub const REASSEMBLY_PIECES_MAX: usize = 1_024;
+/// What each of them costs beside its bytes, bytes: its place in the tree and the allocator's share.
+pub const REASSEMBLY_PIECE_COST: usize = 64;
 
 /// Ranges in one acknowledgement; older gaps are told by the next one.
 pub const ACK_RANGES_MAX: usize = 32;
@@ -148,6 +150,10 @@ pub const PEERS_MAX: usize = 16_384;
 /// Sessions with one peer (R-X2); further handshakes of that peer are dropped.
 pub const SESSIONS_PER_PEER: usize = 16;
 
+/// Re-Hellos per second and burst that all sessions with one peer send by every way (R-R8): what so many sessions
+/// need that begin at once and then ask every second. Further ones are as if lost.
+pub const ASKS_PER_SECOND: (u32, u32) = (16, 32);
+
 /// Bytes that may wait at a relay for one neighbour: 33 ms of 1 Gbit/s, and more than marks let wait. The
 /// oldest frame of the longest flow of the neighbour that sent most is dropped beyond.
 pub const RELAY_LINK_MAX: usize = 4 << 20;
@@ -158,6 +164,9 @@ pub const RELAY_INGRESS_MAX: usize = 8 << 20;
 /// Bytes that may wait at a relay in all: a small part of the memory of any machine. The neighbour of which
 /// most waits loses frames beyond.
 pub const RELAY_NODE_MAX: usize = 32 << 20;
+/// One of this many parts of `[limits] memory` is the most that waits at a relay, and as much is the most that
+/// the directory fills: with less memory than a node usually has, their own bounds are too high.
+pub const OVERLAY_MEMORY_PART: u64 = 8;
 /// What a waiting frame is charged with beside its bytes: its header, its place in the queue, and the
 /// allocator's share. So at most 8,192 frames wait for one neighbour.
 pub const RELAY_FRAME_COST: usize = 512;
@@ -183,6 +192,9 @@ pub const LINK_PING_IDLE: Duration = Duration::from_secs(20);
 pub const LINK_RELAY_LINGER: Duration = Duration::from_secs(10);
 /// Links of one node (R-O4).
 pub const LINKS_MAX: usize = 1_024;
+/// Proved links of one neighbour: both ends may dial at once, and each beside a link that it doubts. The
+/// oldest ends beyond.
+pub const LINKS_PER_NAME: usize = 4;
 /// Links that may be replays, because no frame has opened on them yet; further ones are closed, and the
 /// neighbour dials again without knowledge of us.
 pub const LINKS_UNPROVED_MAX: usize = 64;
@@ -223,10 +235,13 @@ pub const LINK_BACKLOG: usize = 512 << 10;
 pub const LINK_BACKLOG_MIN: usize = 4 << 10;
 /// The same for a link whose rate is not known yet.
 pub const LINK_BACKLOG_START: usize = 32 << 10;
-/// How long a link without anything to send keeps its write buffer.
+/// How long a link without anything to send keeps its write buffer, and one without anything to read its
+/// read buffer.
 pub const LINK_BUFFER_LINGER: Duration = Duration::from_secs(1);
 /// Bytes read from a link in one turn.
 pub const LINK_READ: usize = 256 << 10;
+/// Frames taken from a link in one turn (R-X4).
+pub const LINK_READ_FRAMES: usize = 64;
 /// Bytes moved for one connection in one turn.
 pub const PUMP_TURN: usize = 128 << 10;
 /// Commands that wait for the core thread; senders wait beyond.

@@ -215,6 +215,8 @@ pub struct Session {
     live_since: Time,
     suspended_at: Option<Time>,
     pause: Option<Pause>,
+    /// Cause of the last pause that was told.
+    paused_for: Reason,
     suspected: bool,
     idle_since: Option<Time>,
     maintained_at: Time,
@@ -281,6 +283,7 @@ impl Session {
             live_since: now,
             suspended_at: None,
             pause: None,
+            paused_for: Reason::Other,
             suspected: false,
             idle_since: Some(now),
             maintained_at: now,
@@ -340,9 +343,9 @@ impl Session {
         self.ended
     }
 
-    /// Why the last exchange of Re-Hellos began.
-    pub const fn reason(&self) -> Reason {
-        self.resume.reason()
+    /// Why nothing can move, or could not in the last pause; [`Reason::Other`] if there was none.
+    pub fn reason(&self) -> Reason {
+        self.pause.map_or(self.paused_for, |pause| pause.cause)
     }
 
     /// When the last packet of the peer opened.

@@ -8,6 +8,7 @@
 //! Invariants: a packet number is used once under a key; a key set exists at most once per pair; from
 //! what is kept no erased pair can be derived; a message that does not open changes nothing.
 
+pub(crate) mod aead;
 pub mod epoch;
 pub mod established;
 pub mod handshake;

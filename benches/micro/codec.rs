@@ -7,6 +7,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use muses::link::frames::{FrameOpener, FrameSealer, OpenFrame};
 use muses::name::Identity;
 use muses::ssm::replay::ReplayWindow;
+use muses::ssm::schedule::Secret;
 use muses::wire::codec::Reader;
 use muses::wire::frame::{Ack, ChannelId, Frame};
 use muses::wire::link::{Head, Route};
@@ -104,7 +105,8 @@ fn link_frame_seal_then_open(bencher: Bencher<'_, '_>, body: usize) {
         route: route(),
         header: header().to_bytes(),
     };
-    let (mut sealer, mut opener) = (FrameSealer::new([5; 32]), FrameOpener::new([5; 32]));
+    let secret = || Secret::from_bytes([5; 32].into());
+    let (mut sealer, mut opener) = (FrameSealer::new(secret()), FrameOpener::new(secret()));
     let body = vec![7; body];
     let mut out = Vec::with_capacity(body.len() + 256);
     bencher

@@ -15,6 +15,7 @@ use muses::random::Random;
 use muses::session::{KeyUse, Options};
 use muses::srm::acks::AckPolicy;
 use muses::srm::budget::Budget;
+use muses::ssm::schedule::Secret;
 use muses::ssm::suite::Suite;
 use muses::time::{Calendar, Time};
 use muses::wire::target::Target;
@@ -140,9 +141,10 @@ impl World {
             let joined = Joined {
                 peer: other.name(),
                 static_public: other.static_key().public(),
+                serial: other.certificate().terms.serial,
                 boot: other.boot_id(),
-                send_key: keys[side],
-                receive_key: keys[1 - side],
+                send_key: Secret::from_bytes(keys[side].into()),
+                receive_key: Secret::from_bytes(keys[1 - side].into()),
                 dialled: side == 0,
                 endpoint: "bench".to_owned(),
                 shortcut: false,

@@ -212,6 +212,11 @@ impl Directory {
         }
     }
 
+    /// Keeps at most so many bytes of others' records.
+    pub const fn bound(&mut self, bytes: usize) {
+        self.store.set_bytes_max(bytes);
+    }
+
     fn context<'a>(&self, compass: &'a dyn Compass, now: Time) -> Context<'a> {
         Context {
             compass,

@@ -149,6 +149,11 @@ impl Overlay {
         overlay
     }
 
+    /// Keeps at most so many bytes of the directory.
+    pub const fn bound_directory(&mut self, bytes: usize) {
+        self.directory.bound(bytes);
+    }
+
     /// What the calendar says now. It is set anew when the clock of the machine is set, and when the machine has
     /// slept, in which time stood still.
     pub fn set_calendar(&mut self, calendar: Calendar, now: Time) {

@@ -27,6 +27,18 @@ pub struct Bounds {
     pub node: usize,
 }
 
+impl Bounds {
+    /// The usual bounds, less if a relay may hold only `bytes` in all.
+    pub fn within(bytes: usize) -> Self {
+        let usual = Self::default();
+        Self {
+            link: usual.link.min(bytes / 8),
+            ingress: usual.ingress.min(bytes / 4),
+            node: usual.node.min(bytes),
+        }
+    }
+}
+
 impl Default for Bounds {
     fn default() -> Self {
         Self {

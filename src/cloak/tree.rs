@@ -135,8 +135,8 @@ pub struct Tree {
     office: Option<Office>,
     /// Above so many steps of the own path the way up is broken.
     cut: Option<u8>,
-    /// What loops are avoided by, in this tree and the one before.
-    feasible: [Option<Feasible>; 2],
+    /// What loops are avoided by, under this root and those before it.
+    feasible: [Option<Feasible>; 3],
     former: Aliases,
     children: Children,
     neighbours: BTreeMap<Name, Neighbour>,
@@ -183,7 +183,7 @@ impl Tree {
             own,
             office: Some(office),
             cut: None,
-            feasible: [None, None],
+            feasible: [None; 3],
             former: Aliases::default(),
             children: Children::default(),
             neighbours: BTreeMap::new(),

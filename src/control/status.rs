@@ -119,7 +119,7 @@ pub struct LinkStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemoryStatus {
-    /// Bytes held in buffers.
+    /// Bytes that are taken: windows of channels, frames of others that wait, records of the directory.
     pub used: u64,
     /// Bytes allowed.
     pub limit: u64,

@@ -53,6 +53,8 @@ pub enum Event {
     Resumed(u32, Name),
     /// A session's bytes move again, after nothing could for this long, for this reason.
     Paused(u32, Name, Reason, Duration),
+    /// A handshake with a peer came to nothing so far.
+    NoHandshake(Name, NoHandshake),
     /// So many packets and Re-Hellos of a session were forged or spoilt since this was told last.
     Forged(u32, Name, u64),
     /// A session is over.
@@ -74,6 +76,26 @@ pub enum Event {
     NotFound(Name),
     /// A node on a traced way has answered.
     Traced(Traced),
+}
+
+/// Why a handshake came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoHandshake {
+    /// The peer can be reached, and does not answer ours.
+    Unanswered,
+    /// The peer's names none of the cipher suites that this node allows.
+    NoSuite,
+}
+
+impl std::fmt::Display for NoHandshake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unanswered => {
+                "it does not answer: is it stopped, or are its [session] suites or its network others?"
+            }
+            Self::NoSuite => "refused: it offers none of this node's [session] suites",
+        })
+    }
 }
 
 /// Why a link ends.

@@ -2,7 +2,7 @@
 //! that a loaded node asks for first (R-H6 to R-H8).
 
 use crate::cloak::neighbours::Link as LinkNumber;
-use crate::limits::{HANDSHAKES_PER_SECOND, HANDSHAKES_UNDER_LOAD};
+use crate::limits::HANDSHAKES_UNDER_LOAD;
 use crate::name::Name;
 use crate::random::Random;
 use crate::ssm::handshake::Cookies;
@@ -10,7 +10,7 @@ use crate::time::Time;
 use crate::wire::codec::Write;
 use crate::wire::link::Route;
 
-/// Tokens for handshakes of one neighbour (R-H7).
+/// Tokens for what costs much, such as handshakes of one neighbour (R-H7).
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
     spent: f64,
@@ -18,9 +18,8 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// Takes a token, if there is one.
-    pub(super) fn pass(&mut self, now: Time) -> bool {
-        let (rate, burst) = HANDSHAKES_PER_SECOND;
+    /// Takes a token, if there is one: `rate` come back per second, at most `burst`.
+    pub(super) fn pass(&mut self, (rate, burst): (u32, u32), now: Time) -> bool {
         self.refill(rate, now);
         let pass = self.spent + 1.0 <= f64::from(burst);
         if pass {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::cloak::neighbours::Link as LinkNumber;
-use crate::core::event::Event;
+use crate::core::event::{Event, NoHandshake};
 use crate::core::gate::{Answer, GateStats};
 use crate::core::{Core, Entry};
-use crate::limits::{COOKIE_LIFE, HANDSHAKE_RETRY, HANDSHAKE_RETRY_IDLE, HANDSHAKES_PER_SECOND};
+use crate::limits::{
+    COOKIE_LIFE, HANDSHAKE_RETRY, HANDSHAKE_RETRY_IDLE, HANDSHAKES_PER_SECOND, SUSPEND_AFTER,
+};
 use crate::name::Name;
 use crate::name::certificate::PeerKeys;
 use crate::session::{EndReason, Places, Session};
@@ -32,10 +34,13 @@ pub(super) struct Attempt {
     stamped: bool,
     pause: Duration,
     due_at: Time,
+    began_at: Time,
+    /// That nothing answers has been told.
+    told: bool,
 }
 
 impl Attempt {
-    const fn new(asked: Option<u32>, due_at: Time) -> Self {
+    const fn new(asked: Option<u32>, due_at: Time, now: Time) -> Self {
         Self {
             state: None,
             asked,
@@ -44,6 +49,8 @@ impl Attempt {
             stamped: false,
             pause: HANDSHAKE_RETRY.0,
             due_at,
+            began_at: now,
+            told: false,
         }
     }
 
@@ -53,6 +60,11 @@ impl Attempt {
         self.state = None;
         self.hello.clear();
         self.due_at = now + HANDSHAKE_RETRY.1;
+    }
+
+    /// Whether the peer owes an answer for as long as would suspend a session.
+    pub(super) fn is_unanswered(&self, now: Time) -> bool {
+        now.since(self.began_at) >= SUSPEND_AFTER
     }
 
     /// When the next try goes out.
@@ -83,7 +95,7 @@ impl Core {
             return;
         }
         let due_at = self.turn(peer, now);
-        self.peers.entry(peer).or_default().attempt = Some(Attempt::new(asked, due_at));
+        self.peers.entry(peer).or_default().attempt = Some(Attempt::new(asked, due_at, now));
         if due_at <= now {
             self.try_handshake(peer, now);
         }
@@ -152,6 +164,19 @@ impl Core {
             name: peer,
             static_public,
         };
+        if attempt.state.is_some() {
+            // The first try was not answered: is anybody there?
+            for number in self.neighbours.all(peer.tag()) {
+                if let Some(link) = self.links.get_mut(number) {
+                    link.suspect(now);
+                    self.hot.insert(*number);
+                }
+            }
+        }
+        if attempt.is_unanswered(now) && !std::mem::replace(&mut attempt.told, true) {
+            self.events
+                .push_back(Event::NoHandshake(peer, NoHandshake::Unanswered));
+        }
         let jitter = Duration::from_millis(self.random.below(50));
         attempt.due_at = now + attempt.pause + jitter;
         attempt.pause = (attempt.pause * 2).min(longest);
@@ -255,7 +280,7 @@ impl Core {
                 false
             }
             Answer::Read => {
-                let passes = known.bucket.pass(now);
+                let passes = known.bucket.pass(HANDSHAKES_PER_SECOND, now);
                 let stats = &mut self.gate.stats;
                 *(if passes {
                     &mut stats.hellos_read
@@ -293,6 +318,13 @@ impl Core {
         }
         self.note_certificate(received.certificate());
         let Some(suite) = choose_suite(received.suites(), &self.settings.suites) else {
+            let known = self.peers.entry(peer).or_default();
+            let lately = |at: Time| now.since(at) < Duration::from_secs(600);
+            if !known.no_suite_at.is_some_and(lately) {
+                known.no_suite_at = Some(now);
+                self.events
+                    .push_back(Event::NoHandshake(peer, NoHandshake::NoSuite));
+            }
             return;
         };
         if !self.room_for_half_open(peer, link, now) {
@@ -435,7 +467,12 @@ impl Core {
         self.next_session += 1;
         let number = self.next_session;
         let peer = established.peer();
-        let options = self.settings.session.clone();
+        let mut options = self.settings.session.clone();
+        let known = self.peers.entry(peer).or_default();
+        let share = known
+            .memory
+            .get_or_insert_with(|| options.budget.for_another());
+        options.budget = share.clone();
         let places = Places {
             own: self.own_location(),
             peer: peer_location,

@@ -12,20 +12,18 @@ pub(super) use crate::core::links::writing::Message;
 #[cfg(test)]
 pub(super) use crate::core::links::writing::OUTBOX_MAX;
 use crate::core::overlay::Onward;
-use crate::core::paths::Carrier;
 use crate::core::{Core, Deliver};
-use crate::limits::{HOPS_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_UNPROVED_MAX};
+use crate::limits::{HOPS_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_PER_NAME, LINKS_UNPROVED_MAX};
 use crate::link::frames::{FrameOpener, FrameSealer};
-use crate::link::handshake::EARLY_MAX;
 use crate::link::liveness::{Due, Liveness};
 use crate::name::Name;
-use crate::session::{Arrived, Delivery, HelloTo, LinkEvent};
+use crate::session::{Arrived, Delivery};
 use crate::srm::resume::Reason;
+use crate::ssm::schedule::Secret;
 use crate::time::Time;
 use crate::wire::codec::Reader;
 use crate::wire::frame::ChannelId;
 use crate::wire::link::{Head, Route};
-use crate::wire::location::Location;
 use crate::wire::packet::Header;
 
 /// What the handshake of a link established.
@@ -35,12 +33,14 @@ pub struct Joined {
     pub peer: Name,
     /// Its certified X25519 static.
     pub static_public: [u8; 32],
+    /// Serial of the certificate of that.
+    pub serial: u64,
     /// Its boot id.
     pub boot: [u8; 16],
     /// Key of what we send.
-    pub send_key: [u8; 32],
+    pub send_key: Secret,
     /// Key of what we receive.
-    pub receive_key: [u8; 32],
+    pub receive_key: Secret,
     /// Whether we dialled.
     pub dialled: bool,
     /// The other end of the TCP connection, for status.
@@ -53,6 +53,9 @@ pub struct Joined {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) peer: Name,
+    /// Of the neighbour's certificate.
+    static_public: [u8; 32],
+    serial: u64,
     pub(super) boot: [u8; 16],
     pub(super) dialled: bool,
     pub(super) endpoint: String,
@@ -127,6 +130,7 @@ impl Core {
         let Joined {
             peer,
             static_public,
+            serial,
             boot,
             send_key,
             receive_key,
@@ -134,8 +138,14 @@ impl Core {
             endpoint,
             shortcut,
         } = joined;
+        if self.peers.get(&peer).and_then(|known| known.serial) > Some(serial) {
+            // A session has shown a newer certificate since (R-H11).
+            return None;
+        }
         let mut link = Link {
             peer,
+            static_public,
+            serial,
             boot,
             dialled,
             endpoint,
@@ -158,19 +168,25 @@ impl Core {
             self.hot.insert(number);
         }
         self.links.insert(number, link);
-        self.peers.entry(peer).or_default().static_public = Some(static_public);
         Some(number)
     }
 
     /// The neighbour is there: the link carries its sessions from here on.
-    fn link_proved(&mut self, number: LinkNumber, now: Time) {
+    pub(super) fn link_proved(&mut self, number: LinkNumber, now: Time) {
         let Some(link) = self.links.get_mut(&number) else {
             return;
         };
         link.proved = true;
         self.stirred = true;
         let (peer, boot) = (link.peer, link.boot);
+        let (static_public, serial) = (link.static_public, link.serial);
+        let known = self.peers.entry(peer).or_default();
+        if known.serial <= Some(serial) {
+            known.static_public = Some(static_public);
+            known.serial = Some(serial);
+        }
         self.neighbours.add(peer, number);
+        self.end_oldest(peer);
         if self.takes_part(peer) {
             // The other end cannot tell a shortcut from other links: beside one of them it is none.
             for link in self.neighbours.all(peer.tag()) {
@@ -187,67 +203,20 @@ impl Core {
         self.settle_overlay(now);
     }
 
+    /// A neighbour may not take the links of all others: its oldest ends when there are too many.
+    fn end_oldest(&mut self, peer: Name) {
+        let links = self.neighbours.all(peer.tag());
+        if links.len() > LINKS_PER_NAME
+            && let Some(oldest) = links.iter().min()
+        {
+            self.events.push_back(Event::LinkDead(*oldest));
+        }
+    }
+
     /// Whether a link to a neighbour takes part in the overlay.
     fn takes_part(&self, peer: Name) -> bool {
         let mut links = self.neighbours.all(peer.tag()).iter();
         links.any(|link| self.links.get(link).is_some_and(|link| !link.shortcut))
-    }
-
-    /// Takes a Re-Hello that rode in the first message of a link, and answers by that link alone.
-    fn early_hello(&mut self, number: LinkNumber, early: &[u8], now: Time) {
-        let Some(peer) = self.links.get(&number).map(|link| link.peer) else {
-            return;
-        };
-        let Some(session) = self.re_hello(early, now) else {
-            return;
-        };
-        let route = Route::neighbour(self.name().tag(), peer.tag());
-        while let Some(signal) = self
-            .sessions
-            .get_mut(&session)
-            .and_then(|entry| entry.session.poll_signal())
-        {
-            if matches!(signal.to, HelloTo::Everywhere(_)) {
-                self.send_signal(self.all_ways(peer, &[]), &signal.message);
-            }
-            if let Some(link) = self.links.get_mut(&number) {
-                link.send(Message::Signal(route.clone(), signal.message));
-                self.hot.insert(number);
-            }
-        }
-    }
-
-    /// The Re-Hello that may ride in the first message of a link to `peer`: that of a session which
-    /// waits for it. Empty if none does.
-    pub fn early(&mut self, peer: Name, now: Time) -> Vec<u8> {
-        let sessions = self.peers.get(&peer).map(|known| known.sessions.clone());
-        let waits = |number: &u32| {
-            self.sessions.get(number).is_some_and(|entry| {
-                let session = &entry.session;
-                session.is_confirmed() && (session.is_suspended() || session.is_suspected())
-            })
-        };
-        let has_channels = |number: &u32| {
-            let entry = self.sessions.get(number);
-            entry.is_some_and(|entry| entry.session.channels().next().is_some())
-        };
-        let waiting = sessions.unwrap_or_default().into_iter().filter(waits);
-        let Some(number) = waiting.max_by_key(has_channels) else {
-            return Vec::new();
-        };
-        let Some(entry) = self.sessions.get_mut(&number) else {
-            return Vec::new();
-        };
-        entry.session.link_event(LinkEvent::Up, now);
-        let mut early = Vec::new();
-        while let Some(signal) = entry.session.poll_signal() {
-            if matches!(signal.to, HelloTo::Everywhere(_)) && signal.message.len() <= EARLY_MAX {
-                early = signal.message;
-            }
-        }
-        self.touched.insert(number);
-        self.settle(now);
-        early
     }
 
     /// A link is gone: its connection broke.
@@ -464,26 +433,6 @@ impl Core {
     /// The neighbour at the other end of a link.
     pub fn link_peer(&self, number: LinkNumber) -> Option<Name> {
         self.links.get(&number).map(|link| link.peer)
-    }
-
-    /// Sends a message outside packets by these ways.
-    pub(super) fn send_signal(&mut self, ways: Vec<Carrier>, message: &[u8]) {
-        for Carrier { link, route } in ways {
-            if let Some(to) = self.links.get_mut(&link) {
-                to.send(Message::Signal(route, message.to_vec()));
-                self.hot.insert(link);
-            }
-        }
-    }
-
-    /// Answers a message outside packets: by the link on which a neighbour's came, else by relays to where
-    /// its sender claims to be.
-    pub(super) fn answer_signal(&mut self, number: LinkNumber, route: &Route, message: &[u8]) {
-        let way = match route.from_location {
-            Location::Neighbour => Some(self.direct(route.from, number)),
-            Location::Tree { .. } => self.way_to(route.from, &route.from_location),
-        };
-        self.send_signal(Vec::from_iter(way), message);
     }
 
     /// Sends a message of the overlay to a neighbour.

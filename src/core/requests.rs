@@ -127,7 +127,10 @@ impl Core {
         if via.iter().all(|via| self.denied.contains(via)) {
             return Tried::Failed(OpenFailure::Denied);
         }
-        for via in via.iter().filter(|via| !self.denied.contains(*via)) {
+        for via in via {
+            if self.denied.contains(via) {
+                continue;
+            }
             if let Some(number) = self.live_session(*via) {
                 let Some(entry) = self.sessions.get_mut(&number) else {
                     continue;
@@ -151,7 +154,10 @@ impl Core {
             }
             if self.is_reachable(*via) && !self.has_confirmed(*via) {
                 self.start_handshake(*via, None, now);
-                return Tried::Waits;
+                let attempt = self.peers.get(via).and_then(|known| known.attempt.as_ref());
+                if !attempt.is_some_and(|attempt| attempt.is_unanswered(now)) {
+                    return Tried::Waits;
+                }
             }
         }
         Tried::Waits

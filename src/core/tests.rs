@@ -3,6 +3,7 @@ mod clock;
 mod cookies;
 mod denied;
 mod hostile;
+mod links;
 mod memory;
 mod relays;
 mod relink;
@@ -18,14 +19,16 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::name::Identity;
 use crate::name::certificate::{OverlayId, StaticKey, Terms};
-use crate::session::EndReason;
+use crate::session::{EndReason, ResetCode};
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
 use crate::srm::resume::Reason;
 use crate::ssm::ledger;
+use crate::ssm::schedule::Secret;
 use crate::wire::target::Target;
 
 const RTT: Duration = Duration::from_millis(20);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Takes whatever comes, as an application that reads.
 #[derive(Default)]
@@ -105,7 +108,7 @@ fn node_made(seed: u8, boot: u8, memory: u64, cloak: Cloak) -> Node {
             max_j: None,
             key_use: crate::session::KeyUse::default(),
         },
-        open_timeout: Duration::from_secs(30),
+        open_timeout: OPEN_TIMEOUT,
         psk: Zeroizing::new([0; 32]),
         cloak,
     };
@@ -179,9 +182,10 @@ impl World {
             let joined = Joined {
                 peer: parties[other].name(),
                 static_public: parties[other].static_key().public(),
+                serial: parties[other].certificate().terms.serial,
                 boot: parties[other].boot_id(),
-                send_key: keys[side],
-                receive_key: keys[other],
+                send_key: Secret::from_bytes(keys[side].into()),
+                receive_key: Secret::from_bytes(keys[other].into()),
                 dialled: side == 0,
                 endpoint: "test".to_owned(),
                 shortcut: false,

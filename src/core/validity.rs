@@ -1,4 +1,5 @@
-//! Who may still take part: certificates of peers, and names that were taken out (R-R11, R-I5).
+//! Who may still take part: certificates of peers, names that were taken out, and what the operator ends
+//! (R-R11, R-I5).
 
 use std::collections::BTreeSet;
 
@@ -110,6 +111,26 @@ impl Core {
             self.events.push_back(Event::Reset(key, code));
         }
         self.touched.insert(number);
+        self.settle(now);
+        true
+    }
+
+    /// Ends a session: goodbye to the peer, reset to every channel. False when there is none.
+    pub fn kill_session(&mut self, number: u32, now: Time) -> bool {
+        self.end_session(number, ResetCode::Killed, EndReason::Local, now)
+    }
+
+    /// Resets a channel at both ends. False when there is none.
+    pub fn kill_channel(&mut self, key: ChannelKey, code: ResetCode, now: Time) -> bool {
+        let Some(entry) = self.sessions.get_mut(&key.session) else {
+            return false;
+        };
+        if entry.session.channel(key.channel).is_none() {
+            return false;
+        }
+        entry.session.reset(key.channel, code);
+        self.events.push_back(Event::Reset(key, code));
+        self.touched.insert(key.session);
         self.settle(now);
         true
     }

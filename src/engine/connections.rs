@@ -140,13 +140,7 @@ impl Loop {
         let stream = &waiting.connection.stream;
         match waiting.answer {
             Answer::Silent => stream.reset_on_close(),
-            Answer::Bytes { failure, .. } => {
-                let said = stream.write_at_once(&failure(why));
-                let shut = stream.shut_write();
-                if said.is_err() || shut.is_err() {
-                    stream.reset_on_close();
-                }
-            }
+            Answer::Bytes { failure, .. } => stream.farewell(&failure(why)),
             Answer::Report { opened, .. } => {
                 // The asker may have gone away.
                 let _gone = opened.send(Err(why));

@@ -14,7 +14,10 @@ use crate::cloak::neighbours::Link;
 use crate::core::{Core, Joined, LinkEnd};
 use crate::engine::{Health, Loop, RunningLink};
 use crate::lcm::shell::Shell;
-use crate::limits::{FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_BUFFER_LINGER, LINK_READ, LINK_TURN};
+use crate::limits::{
+    FRAME_BODY_MAX, FRAME_HEAD_MAX, LINK_BUFFER_LINGER, LINK_READ, LINK_READ_FRAMES, LINK_TURN,
+};
+use crate::link::frames::FrameOpener;
 use crate::link::pace::Pace;
 use crate::net::reading;
 use crate::srm::resume::Reason;
@@ -60,7 +63,11 @@ impl Loop {
             None => core.link_up(joined, now),
         });
         let Some(number) = number else {
-            tracing::warn!(peer, endpoint, "too many links: this one is closed");
+            tracing::warn!(
+                peer,
+                endpoint,
+                "there are too many links, or its certificate is older than one seen: this one is closed"
+            );
             return;
         };
         tracing::info!(link = number, peer, endpoint, direction, "link up");
@@ -147,10 +154,21 @@ fn is_ours(local: IpAddr) -> bool {
 }
 
 async fn read(shell: &Shell, number: Link, stream: &TcpStream) -> Result<(), Broken> {
-    let mut buffer = vec![0; LINK_READ.max(READ_MIN)].into_boxed_slice();
+    let mut buffer = Vec::new();
     let mut filled = 0;
     loop {
-        stream.readable().await?;
+        if filled > 0 {
+            stream.readable().await?;
+        } else if let Ok(ready) = timeout(LINK_BUFFER_LINGER, stream.readable()).await {
+            ready?;
+        } else {
+            // An idle link holds no buffer.
+            buffer = Vec::new();
+            stream.readable().await?;
+        }
+        if buffer.is_empty() {
+            buffer = vec![0; LINK_READ.max(READ_MIN)];
+        }
         let room = buffer.get_mut(filled..).unwrap_or_default();
         match reading::try_read(stream, room) {
             Ok(0) => return Err(Broken::Eof),
@@ -158,16 +176,48 @@ async fn read(shell: &Shell, number: Link, stream: &TcpStream) -> Result<(), Bro
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error.into()),
         }
-        let frames = buffer.get_mut(..filled).unwrap_or_default();
-        let mut table = shell.table().clone();
-        let used = shell.with(|core, now| core.receive(number, frames, &mut table, now))?;
+        let read = buffer.get_mut(..filled).unwrap_or_default();
+        let used = take(shell, number, read).await?;
         buffer.copy_within(used..filled, 0);
         filled -= used;
-        if used >= LINK_TURN {
+    }
+}
+
+/// Hands what was read to the core, in turns; says how much was whole frames.
+async fn take(shell: &Shell, number: Link, read: &mut [u8]) -> Result<usize, Broken> {
+    let mut start = 0;
+    loop {
+        let rest = read.get_mut(start..).unwrap_or_default();
+        let (turn, last) = (turn_len(rest), rest.len());
+        let frames = rest.get_mut(..turn).unwrap_or_default();
+        let mut table = shell.table().clone();
+        let used = shell.with(|core, now| core.receive(number, frames, &mut table, now))?;
+        start += used;
+        let more = turn < last;
+        if more || used >= LINK_TURN {
             // Whatever else became ready goes next.
             yield_now().await;
         }
+        if !more {
+            return Ok(start);
+        }
     }
+}
+
+/// Bytes of the frames that are taken in one turn; all if there are no more frames than that.
+fn turn_len(read: &[u8]) -> usize {
+    let mut end = 0;
+    for _ in 0..LINK_READ_FRAMES {
+        // What is no frame is the core's to judge.
+        let Ok(Some(len)) = FrameOpener::frame_len(read.get(end..).unwrap_or_default()) else {
+            return read.len();
+        };
+        end += len;
+        if end >= read.len() {
+            return read.len();
+        }
+    }
+    end
 }
 
 async fn write(
@@ -223,5 +273,44 @@ fn set_backlog(stream: &TcpStream, bytes: usize) {
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(bytes) {
         tracing::debug!(%error, "socket option TCP_NOTSENT_LOWAT not set");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::frames::FrameSealer;
+    use crate::ssm::schedule::Secret;
+    use crate::wire::link::Head;
+
+    #[test]
+    fn a_turn_ends_after_so_many_frames_however_small() {
+        let mut sealer = FrameSealer::new(Secret::from_bytes([5; 32].into()));
+        let (mut read, mut ends) = (Vec::new(), Vec::new());
+        for id in 0..2 * LINK_READ_FRAMES as u64 + 1 {
+            sealer.seal(&Head::Ping(id), &mut read).unwrap();
+            ends.push(read.len());
+        }
+        let first = ends[LINK_READ_FRAMES - 1];
+        assert_eq!(turn_len(&read), first);
+        assert_eq!(turn_len(&read[..first]), first);
+        assert_eq!(
+            turn_len(&read[..first - 1]),
+            first - 1,
+            "the last is not whole"
+        );
+        assert_eq!(turn_len(&read[..=first]), first);
+        let second = turn_len(&read[first..]);
+        assert_eq!(first + second, ends[2 * LINK_READ_FRAMES - 1]);
+        assert_eq!(
+            turn_len(&read[first + second..]),
+            read.len() - first - second
+        );
+    }
+
+    #[test]
+    fn what_is_no_frame_reaches_the_core_at_once() {
+        assert_eq!(turn_len(&[0xff; 100]), 100);
+        assert_eq!(turn_len(&[]), 0);
     }
 }

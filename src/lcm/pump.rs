@@ -140,7 +140,7 @@ impl Pump {
         self.settled = true;
         if let Stop::Failed(why) = stop {
             if let Some(failure) = failure {
-                self.farewell(&failure(why));
+                self.connection.stream.farewell(&failure(why));
             } else {
                 self.connection.stream.reset_on_close();
             }
@@ -178,15 +178,6 @@ impl Pump {
                 self.connection.stream.reset_on_close();
                 Ending::Cut
             }
-        }
-    }
-
-    /// The last words to an application whose request failed: a fresh socket takes them at once.
-    fn farewell(&self, words: &[u8]) {
-        let said = self.connection.stream.try_write(words);
-        let shut = self.connection.stream.shut_write();
-        if said.is_err() || shut.is_err() {
-            self.connection.stream.reset_on_close();
         }
     }
 

@@ -64,17 +64,21 @@ impl Stream {
         }
     }
 
-    /// Writes what fits, also before the runtime knows that something does: a stream that was just registered
-    /// is not ready for [`Self::try_write`] yet.
-    pub fn write_at_once(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket().send(bytes)
-    }
-
     /// Waits until [`Self::try_read`] has something.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Says the last words to an application whose request failed, and ends: a reset if they do not fit. A
+    /// stream that was registered just now counts as not ready, whatever it is; so it is written to unasked.
+    pub fn farewell(&self, words: &[u8]) {
+        let said = self.socket().send(words);
+        let whole = said.is_ok_and(|count| count == words.len());
+        if !whole || self.shut_write().is_err() {
+            self.reset_on_close();
         }
     }
 
@@ -167,5 +171,27 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.shut_write())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_words_reach_the_application_however_new_its_stream_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut application = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        let stream = Stream::register(LocalStream::Tcp(accepted)).unwrap();
+        stream.farewell(b"refused");
+        drop(stream);
+        let mut words = Vec::new();
+        application.read_to_end(&mut words).unwrap();
+        assert_eq!(words, b"refused");
     }
 }

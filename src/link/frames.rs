@@ -4,13 +4,12 @@
 //! last bytes, so a hop never touches bulk data twice. TCP keeps the order, so the frame counter is
 //! implicit, and one lost or forged byte ends the link.
 
-use hkdf::Hkdf;
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use sha2::Sha256;
+use ring::aead::{Aad, CHACHA20_POLY1305, Nonce};
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 use crate::limits::FRAMES_PER_LINK_KEY;
+use crate::ssm::aead::ErasedKey;
+use crate::ssm::schedule::Secret;
 use crate::wire::codec::DecodeError;
 use crate::wire::link::{BOUND_LEN, HEAD_TAG_LEN, Head, LENGTHS_LEN, Lengths};
 use crate::wire::packet::HEADER_LEN;
@@ -28,32 +27,25 @@ pub enum FrameError {
 
 /// The key of one direction, stepped forward every [`FRAMES_PER_LINK_KEY`] frames.
 struct Direction {
-    secret: Zeroizing<[u8; 32]>,
-    key: Option<LessSafeKey>,
+    secret: Secret,
+    key: ErasedKey,
     count: u64,
 }
 
 impl Direction {
-    fn new(secret: [u8; 32]) -> Self {
-        let secret = Zeroizing::new(secret);
-        let key = cipher(&secret);
+    fn new(secret: Secret) -> Self {
         Self {
+            key: cipher(&secret),
             secret,
-            key,
             count: 0,
         }
     }
 
     /// The key and nonce of the next frame. Numbers are taken before use and never given back.
-    fn next(&mut self) -> Option<(&LessSafeKey, Nonce)> {
+    fn next(&mut self) -> Option<(&ErasedKey, Nonce)> {
         let place = self.count % FRAMES_PER_LINK_KEY;
         if place == 0 && self.count > 0 {
-            let mut stepped = Zeroizing::new([0; 32]);
-            let chain = Hkdf::<Sha256>::from_prk(self.secret.as_slice()).ok()?;
-            chain
-                .expand(b"muses link next", stepped.as_mut_slice())
-                .ok()?;
-            self.secret = stepped;
+            self.secret = self.secret.expand(&[b"muses link next"]);
             self.key = cipher(&self.secret);
         }
         self.count += 1;
@@ -61,17 +53,15 @@ impl Direction {
         nonce
             .last_chunk_mut::<8>()?
             .copy_from_slice(&place.to_be_bytes());
-        Some((self.key.as_ref()?, Nonce::assume_unique_for_key(nonce)))
+        Some((&self.key, Nonce::assume_unique_for_key(nonce)))
     }
 }
 
-fn cipher(secret: &[u8; 32]) -> Option<LessSafeKey> {
-    let mut key = Zeroizing::new([0; 32]);
-    let chain = Hkdf::<Sha256>::from_prk(secret).ok()?;
-    chain.expand(b"muses link key", key.as_mut_slice()).ok()?;
-    UnboundKey::new(&CHACHA20_POLY1305, key.as_slice())
-        .ok()
-        .map(LessSafeKey::new)
+fn cipher(secret: &Secret) -> ErasedKey {
+    ErasedKey::new(
+        &CHACHA20_POLY1305,
+        secret.expand(&[b"muses link key"]).as_bytes(),
+    )
 }
 
 /// Associated data of a head: the lengths, then the last bytes of the body (zeros without one).
@@ -90,7 +80,7 @@ pub struct FrameSealer(Direction);
 
 impl FrameSealer {
     /// A sealer with the sending key of the handshake.
-    pub fn new(secret: [u8; 32]) -> Self {
+    pub fn new(secret: Secret) -> Self {
         Self(Direction::new(secret))
     }
 
@@ -199,7 +189,7 @@ pub struct Opened<'a> {
 
 impl FrameOpener {
     /// An opener with the receiving key of the handshake.
-    pub fn new(secret: [u8; 32]) -> Self {
+    pub fn new(secret: Secret) -> Self {
         Self(Direction::new(secret))
     }
 
@@ -252,8 +242,12 @@ mod tests {
     use crate::wire::link::Route;
     use crate::wire::tag::Tag;
 
+    fn secret() -> Secret {
+        Secret::from_bytes([5; 32].into())
+    }
+
     fn pair() -> (FrameSealer, FrameOpener) {
-        (FrameSealer::new([5; 32]), FrameOpener::new([5; 32]))
+        (FrameSealer::new(secret()), FrameOpener::new(secret()))
     }
 
     fn packet(sealer: &mut FrameSealer, body: &[u8], out: &mut Vec<u8>) {
@@ -311,7 +305,7 @@ mod tests {
             let mut forged = wire.clone();
             forged[at] ^= 1;
             forged.extend_from_slice(&[0; 70_000]);
-            let mut opener = FrameOpener::new([5; 32]);
+            let mut opener = FrameOpener::new(secret());
             assert!(
                 !matches!(opener.open(&mut forged), Ok(Some(_))),
                 "byte {at}"
@@ -333,7 +327,7 @@ mod tests {
         let (mut sealer, mut opener) = pair();
         sealer.0.count = FRAMES_PER_LINK_KEY - 1;
         opener.0.count = FRAMES_PER_LINK_KEY - 1;
-        let before = *sealer.0.secret;
+        let before = *sealer.0.secret.as_bytes();
         for number in 0..3 {
             let mut wire = Vec::new();
             sealer.seal(&Head::Pong(number), &mut wire).unwrap();
@@ -342,6 +336,6 @@ mod tests {
                 Head::Pong(number)
             );
         }
-        assert_ne!(*sealer.0.secret, before);
+        assert_ne!(*sealer.0.secret.as_bytes(), before);
     }
 }

@@ -18,6 +18,7 @@ use crate::engine::{Command, Engine, Inlets, Served, Surroundings, inlets};
 use crate::forwarder::{Forwarder, Opened, OwnListeners, Traffic};
 use crate::lcm::local::{Ending, LocalStream};
 use crate::lcm::pump::Moved;
+use crate::limits::{DIRECTORY_BYTES_MAX, OVERLAY_MEMORY_PART, RELAY_NODE_MAX};
 use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
 use crate::name::{Identity, Name};
 use crate::net::clock::{Clock, calendar};
@@ -123,6 +124,8 @@ pub(super) struct PartControl {
     pub(super) forwarder: Forwarder,
     pub(super) served: ServedChannels,
     pub(super) budget: Budget,
+    /// `[limits] memory`: what channels and the overlay hold together.
+    pub(super) memory: u64,
     pub(super) joiner: Arc<Joiner>,
     pub(super) reports: Arc<[Arc<Report>]>,
 }
@@ -143,9 +146,11 @@ impl Part {
         let me = Arc::new(party(&setup, &mut random));
         let record = setup.state_dir.as_deref().map(|dir| dir.join("record"));
         let clock = Clock::start();
-        let budget = Budget::new(setup.config.limits.memory);
+        let memory = Shares::of(setup.config.limits.memory, setup.links.relay);
+        let budget = Budget::new(memory.channels);
         let settings = settings(&setup, budget.clone(), record.as_deref());
-        let mut core = Core::new(Arc::clone(&me), settings, random.fork(), calendar());
+        let mut core = Core::new(Arc::clone(&me), settings, random.fork(), calendar())
+            .with_overlay_memory(memory.relay, memory.directory);
         if setup.config.session.on_memory_pressure == MemoryPressure::ResetOldest {
             core = core.with_reset_oldest();
         }
@@ -195,6 +200,7 @@ impl Part {
             forwarder,
             served,
             budget,
+            memory: setup.config.limits.memory,
             joiner,
             reports,
         };
@@ -225,6 +231,28 @@ impl Part {
     pub(super) async fn stop(self) {
         self.tasks.stop();
         self.engine.stop().await;
+    }
+}
+
+/// The parts of `[limits] memory`, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shares {
+    channels: u64,
+    relay: usize,
+    directory: usize,
+}
+
+impl Shares {
+    /// A node that carries nothing for others leaves all to its channels.
+    fn of(memory: u64, relays: bool) -> Self {
+        let part = usize::try_from(memory / OVERLAY_MEMORY_PART).unwrap_or(usize::MAX);
+        let (relay, directory) = (RELAY_NODE_MAX.min(part), DIRECTORY_BYTES_MAX.min(part));
+        let others = if relays { relay + directory } else { 0 };
+        Self {
+            channels: memory.saturating_sub(others as u64),
+            relay,
+            directory,
+        }
     }
 }
 
@@ -472,6 +500,19 @@ mod tests {
             ] {
                 assert_eq!(policy.standing(&name), standing, "{has_key} {name}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_for_others_is_part_of_the_memory() {
+        let usual = Shares::of(512 << 20, true);
+        assert_eq!((usual.relay, usual.directory), (32 << 20, 64 << 20));
+        for memory in [16 << 20, 100 << 20, 512 << 20, 1 << 40] {
+            let shares = Shares::of(memory, true);
+            let others = (shares.relay + shares.directory) as u64;
+            assert_eq!(shares.channels + others, memory);
+            assert!(shares.channels >= memory / 4 * 3);
+            assert_eq!(Shares::of(memory, false).channels, memory);
         }
     }
 }

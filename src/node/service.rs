@@ -142,6 +142,11 @@ impl Service for Handle {
             .reports
             .iter()
             .filter_map(|report| report.missing());
+        let overlay = overlay.map(|overlay| self.overlay(overlay));
+        let of_others = overlay.as_ref().map_or(0, |overlay| {
+            let directory = overlay.directory.map_or(0, |directory| directory.bytes);
+            overlay.relay.waiting + directory
+        });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: self.routing.own().to_string(),
@@ -156,11 +161,11 @@ impl Service for Handle {
                 .chain(missing.map(|missing| self.missing(missing)))
                 .collect(),
             memory: MemoryStatus {
-                used: self.own.budget.used(),
-                limit: self.own.budget.limit(),
+                used: self.own.budget.used() + of_others,
+                limit: self.own.memory,
             },
             listeners: self.listeners.clone(),
-            overlay: overlay.map(|overlay| self.overlay(overlay)),
+            overlay,
         }
     }
 

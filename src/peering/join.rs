@@ -165,7 +165,11 @@ impl Joiner {
             serial: certificate.certificate().terms.serial,
             static_public: certificate.static_public(),
         };
-        known.insert(certificate.name(), fresh);
+        let last = known.entry(certificate.name()).or_insert(fresh);
+        if last.serial <= fresh.serial {
+            // Of two handshakes at once the older certificate may be the last to be done.
+            *last = fresh;
+        }
     }
 
     fn judging(
@@ -228,7 +232,7 @@ impl Joiner {
                 stream.write_all(reply).await?;
             }
             if let Some(keys) = step.done {
-                return Ok(self.joined(&keys, stream, true)?);
+                return Ok(self.joined(keys, stream, true)?);
             }
         }
     }
@@ -238,11 +242,9 @@ impl Joiner {
     pub async fn greet(&self, mut stream: TcpStream, mut random: Random) -> Greeting {
         match self.listen(&mut stream, &mut random).await {
             Ok(mut keys) => {
-                let early = std::mem::take(&mut keys.early);
-                match self.joined(&keys, stream, false) {
-                    Ok((joined, stream)) if keys.confirmed => {
-                        Greeting::Joined(Box::new(joined), stream)
-                    }
+                let (early, confirmed) = (std::mem::take(&mut keys.early), keys.confirmed);
+                match self.joined(keys, stream, false) {
+                    Ok((joined, stream)) if confirmed => Greeting::Joined(Box::new(joined), stream),
                     Ok((joined, stream)) => Greeting::Asked(Box::new(joined), stream, early),
                     Err(_) => Greeting::Gone,
                 }
@@ -286,7 +288,7 @@ impl Joiner {
 
     fn joined(
         &self,
-        keys: &LinkKeys,
+        keys: LinkKeys,
         stream: TcpStream,
         dialled: bool,
     ) -> std::io::Result<(Joined, std::net::TcpStream)> {
@@ -296,9 +298,10 @@ impl Joiner {
         let joined = Joined {
             peer: keys.peer(),
             static_public: keys.certificate.static_public(),
+            serial: keys.certificate.certificate().terms.serial,
             boot: keys.boot_id,
-            send_key: *keys.send_key.as_bytes(),
-            receive_key: *keys.receive_key.as_bytes(),
+            send_key: keys.send_key,
+            receive_key: keys.receive_key,
             dialled,
             endpoint,
             shortcut: false,

@@ -116,8 +116,10 @@ pub enum EndReason {
     Exhausted,
     /// The peer's certificate is over, and it has shown no newer one.
     Expired,
-    /// Suspended for longer than `max_suspend` or tried more often than `max_j`.
+    /// Suspended for longer than `max_suspend`.
     GivenUp,
+    /// Asked `max_j` times without an answer.
+    Unanswered,
     /// Suspended while memory was used up, and `on_memory_pressure` says that it gives way.
     MemoryPressure,
 }
@@ -152,7 +154,8 @@ impl fmt::Display for EndReason {
             Self::Forged => f.write_str("too many forged packets"),
             Self::Exhausted => f.write_str("a counter is used up"),
             Self::Expired => f.write_str("the peer's certificate has expired"),
-            Self::GivenUp => f.write_str("suspended for longer than allowed"),
+            Self::GivenUp => f.write_str("suspended for longer than max_suspend"),
+            Self::Unanswered => f.write_str("asked max_j times without an answer"),
             Self::MemoryPressure => f.write_str(
                 "memory is used up, and it was suspended for longest (on_memory_pressure)",
             ),

@@ -439,9 +439,9 @@ impl Session {
                 }
             })?;
         match arrival {
-            Arrival::Refused => return Ok(false),
             Arrival::Early => {}
-            Arrival::Stale | Arrival::Advanced => {
+            // Part of what is refused may have been taken.
+            Arrival::Refused | Arrival::Stale | Arrival::Advanced => {
                 if channel.receive.wants_grant() {
                     channel.receive.grant(rtt, live, now);
                     channel.credit = Told::Due;
@@ -457,7 +457,7 @@ impl Session {
                 self.list(id);
             }
         }
-        Ok(true)
+        Ok(arrival != Arrival::Refused)
     }
 
     fn credit(

@@ -12,7 +12,7 @@ use crate::time::Time;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pause {
     since: Time,
-    cause: Reason,
+    pub(super) cause: Reason,
     /// What the machine slept in it, which the clock does not count.
     slept: Duration,
 }
@@ -50,6 +50,7 @@ impl Session {
         };
         let lasted = now.since(pause.since) + pause.slept;
         if suspended || lasted >= PAUSE_TOLD {
+            self.paused_for = pause.cause;
             self.events.push_back(Event::Paused(pause.cause, lasted));
         }
     }

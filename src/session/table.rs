@@ -38,13 +38,7 @@ impl Session {
 
     fn halves(&self, permitted: u64, now: Time) -> Option<(SendHalf, ReceiveHalf)> {
         let budget = &self.options.budget;
-        let mut window = budget.start_window();
-        if !budget.reserve(2 * window) {
-            window = CHANNEL_FLOOR;
-            if !budget.reserve(2 * window) {
-                return None;
-            }
-        }
+        let window = budget.open()?;
         let send = SendHalf::new(budget.clone(), window, permitted, now);
         Some((send, ReceiveHalf::new(budget.clone(), window, now)))
     }

@@ -244,7 +244,7 @@ impl Session {
                     self.events.push_back(Event::CheckState);
                 }
                 if outcome.limit_reached {
-                    self.end(EndReason::GivenUp);
+                    self.end(EndReason::Unanswered);
                 }
             }
             Err(_) => self.end(EndReason::Exhausted),

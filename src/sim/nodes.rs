@@ -17,6 +17,7 @@ use crate::sim::watch::Watch;
 use crate::sim::wire::Wire;
 use crate::srm::budget::Budget;
 use crate::ssm::ledger;
+use crate::ssm::schedule::Secret;
 use crate::time::{Calendar, Time};
 use crate::wire::target::Target;
 
@@ -290,6 +291,7 @@ impl World {
             Event::Unassigned(..)
             | Event::LinkDoubtful(_)
             | Event::Paused(..)
+            | Event::NoHandshake(..)
             | Event::WantLink(_)
             | Event::Dial(..)
             | Event::Found(_)
@@ -310,6 +312,7 @@ impl World {
             | EndReason::Expelled
             | EndReason::Forged
             | EndReason::GivenUp
+            | EndReason::Unanswered
             | EndReason::Expired
             | EndReason::MemoryPressure => {
                 self.oracle
@@ -363,9 +366,10 @@ impl World {
             let joined = Joined {
                 peer: other.name(),
                 static_public: other.static_key().public(),
+                serial: other.certificate().terms.serial,
                 boot: other.boot_id(),
-                send_key: keys[side],
-                receive_key: keys[1 - side],
+                send_key: Secret::from_bytes(keys[side].into()),
+                receive_key: Secret::from_bytes(keys[1 - side].into()),
                 dialled: side == 0,
                 endpoint: String::new(),
                 shortcut: false,

@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::limits::{CHANNEL_WINDOW_MAX, REASSEMBLY_PIECES_MAX};
+use crate::limits::{
+    CHANNEL_FLOOR, CHANNEL_WINDOW_MAX, REASSEMBLY_PIECE_COST, REASSEMBLY_PIECES_MAX,
+};
 use crate::srm::budget::Budget;
 use crate::srm::ring::Ring;
 use crate::srm::send::Misbehaved;
@@ -18,21 +20,27 @@ pub enum Arrival {
     Advanced,
     /// Kept until the gap before it closes.
     Early,
-    /// No room for another early piece: the packet must count as not received.
+    /// No room for all of it: the packet must count as not received.
     Refused,
 }
 
 /// Bytes that arrived in order and wait for the application, and pieces beyond a gap.
+///
+/// `ring` and `early` hold no byte twice, and none beyond the window: so both together are within what is
+/// reserved.
 #[derive(Debug)]
 pub struct ReceiveHalf {
     ring: Ring,
+    /// Pieces that do not overlap. Each reserves [`REASSEMBLY_PIECE_COST`] beside the window.
     early: BTreeMap<u64, Vec<u8>>,
-    /// Bytes in `early`: never more than the window, whatever overlaps the peer sends.
-    early_bytes: usize,
     budget: Budget,
+    /// Bytes reserved. Less than what is permitted once an idle half has given its window back: what comes
+    /// then has to find memory, or to come again.
     window: usize,
     permitted: u64,
     granted_at: Time,
+    /// Something arrived since the last look for idle halves.
+    active: bool,
     fin: Option<u64>,
     discarding: bool,
 }
@@ -43,11 +51,11 @@ impl ReceiveHalf {
         Self {
             ring: Ring::new(),
             early: BTreeMap::new(),
-            early_bytes: 0,
             budget,
             window,
             permitted: window as u64,
             granted_at: now,
+            active: true,
             fin: None,
             discarding: false,
         }
@@ -114,9 +122,23 @@ impl ReceiveHalf {
             }
             Some(_) | None => {}
         }
+        self.active = true;
         let before = self.next_expected();
+        let whole = self.cover(end);
         if offset > self.ring.end() {
-            return Ok(self.keep_early(offset, bytes, fin));
+            return Ok(if whole {
+                self.keep_early(offset, bytes, fin)
+            } else {
+                Arrival::Refused
+            });
+        }
+        if !whole {
+            // A channel can always move: as much as the window holds is taken, and comes again with the rest.
+            let room = (self.ring.start() + self.window as u64).saturating_sub(offset);
+            let room = usize::try_from(room).unwrap_or(usize::MAX);
+            self.append(offset, bytes.get(..room).unwrap_or(bytes), direct);
+            self.join_early();
+            return Ok(Arrival::Refused);
         }
         if fin {
             self.fin = Some(end);
@@ -128,6 +150,25 @@ impl ReceiveHalf {
             Arrival::Advanced
         } else {
             Arrival::Stale
+        })
+    }
+
+    /// Whether memory is reserved for everything before `end`, which is permitted: a window that was given
+    /// back while the half was idle is reserved again, all of it or what is needed.
+    fn cover(&mut self, end: u64) -> bool {
+        let window = self.window as u64;
+        let lacks = |end: u64| end.saturating_sub(self.ring.start()).saturating_sub(window);
+        let missing = [lacks(self.permitted), lacks(end)];
+        if missing[1] == 0 || self.discarding {
+            return true;
+        }
+        missing.into_iter().any(|more| {
+            let more = usize::try_from(more).unwrap_or(usize::MAX);
+            let grown = self.budget.grow(more);
+            if grown {
+                self.window += more;
+            }
+            grown
         })
     }
 
@@ -150,36 +191,60 @@ impl ReceiveHalf {
     }
 
     fn keep_early(&mut self, offset: u64, bytes: &[u8], fin: bool) -> Arrival {
-        if self
-            .early
-            .get(&offset)
-            .is_some_and(|old| old.len() >= bytes.len())
-            && !fin
-        {
-            return Arrival::Stale;
+        let end = offset + bytes.len() as u64;
+        let known = |(at, piece): (&u64, &Vec<u8>)| at + piece.len() as u64;
+        // What is known already of its front, of its end, and in between.
+        let before = self.early.range(..=offset).next_back().map_or(0, known);
+        let from = offset.max(before);
+        if from >= end {
+            self.end_at(end, fin);
+            return if bytes.is_empty() {
+                Arrival::Refused
+            } else {
+                Arrival::Stale
+            };
         }
-        let full = self.early_bytes + bytes.len() > self.window;
-        if full || self.early.len() >= REASSEMBLY_PIECES_MAX || bytes.is_empty() {
-            return Arrival::Refused;
+        let last = self.early.range(from..end).next_back();
+        let to = last
+            .filter(|last| known(*last) > end)
+            .map_or(end, |(at, _)| *at);
+        let inner: Vec<u64> = self.early.range(from..to).map(|(at, _)| *at).collect();
+        let room = |place: u64| usize::try_from(place - offset).unwrap_or(usize::MAX);
+        let piece = bytes.get(room(from)..room(to)).unwrap_or_default();
+        if !piece.is_empty() {
+            let full = self.early.len() >= REASSEMBLY_PIECES_MAX;
+            if full || !self.budget.grow(REASSEMBLY_PIECE_COST) {
+                return Arrival::Refused;
+            }
+            for at in inner {
+                self.forget_early(at);
+            }
+            self.early.insert(from, piece.to_vec());
         }
-        if fin {
-            self.fin = Some(offset + bytes.len() as u64);
-        }
-        self.early_bytes += bytes.len();
-        if let Some(shorter) = self.early.insert(offset, bytes.to_vec()) {
-            self.early_bytes -= shorter.len();
-        }
+        self.end_at(end, fin);
         Arrival::Early
     }
 
+    fn end_at(&mut self, end: u64, fin: bool) {
+        if fin {
+            self.fin = Some(end);
+        }
+    }
+
+    fn forget_early(&mut self, at: u64) -> Option<Vec<u8>> {
+        let piece = self.early.remove(&at)?;
+        self.budget.release(REASSEMBLY_PIECE_COST);
+        Some(piece)
+    }
+
     fn join_early(&mut self) {
-        while let Some(entry) = self.early.first_entry() {
-            if *entry.key() > self.ring.end() {
+        while let Some(offset) = self.early.keys().next().copied() {
+            if offset > self.ring.end() {
                 break;
             }
-            let (offset, bytes) = entry.remove_entry();
-            self.early_bytes -= bytes.len();
-            self.append(offset, &bytes, |_| 0);
+            if let Some(bytes) = self.forget_early(offset) {
+                self.append(offset, &bytes, |_| 0);
+            }
         }
     }
 
@@ -209,30 +274,41 @@ impl ReceiveHalf {
 
     /// Drops what waits and what still comes: nobody reads any more.
     pub fn discard(&mut self) {
-        self.ring.clear();
-        self.early.clear();
-        self.early_bytes = 0;
+        self.release();
         self.discarding = true;
-        self.budget.release(self.window);
-        self.window = 0;
     }
 
-    /// Gives back the buffer of an idle direction. Its credit has been promised and stays reserved.
+    /// Gives back the buffer and the window above the floor, if nothing came since this was last asked. The
+    /// peer may still use the credit that it was promised.
     pub fn shrink(&mut self) {
+        let active = std::mem::take(&mut self.active);
+        if active || !self.ring.is_empty() || !self.early.is_empty() {
+            return;
+        }
         self.ring.shrink();
+        let surplus = self.window.saturating_sub(CHANNEL_FLOOR);
+        self.budget.release(surplus);
+        self.window -= surplus;
+    }
+
+    fn release(&mut self) {
+        self.ring.clear();
+        let pieces = std::mem::take(&mut self.early).len();
+        self.budget
+            .release(self.window + pieces * REASSEMBLY_PIECE_COST);
+        self.window = 0;
     }
 }
 
 impl Drop for ReceiveHalf {
     fn drop(&mut self) {
-        self.budget.release(self.window);
+        self.release();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::CHANNEL_FLOOR;
     use proptest::prelude::*;
 
     fn half() -> ReceiveHalf {
@@ -303,11 +379,93 @@ mod tests {
     #[test]
     fn overlapping_pieces_take_no_more_than_the_window() {
         let mut half = half();
-        for offset in 1..200 {
+        for offset in (1..1_000).rev().chain(1..1_000) {
             let arrival = half.arrive(offset, &[0; 1_000], false, |_| 0).unwrap();
-            assert!(matches!(arrival, Arrival::Early | Arrival::Refused));
+            assert_ne!(arrival, Arrival::Advanced);
         }
-        assert!(half.early.values().map(Vec::len).sum::<usize>() <= CHANNEL_FLOOR);
+        let bytes = half.early.values().map(Vec::len).sum::<usize>();
+        assert_eq!(bytes, 1_998);
+        let reserved = CHANNEL_FLOOR + half.early.len() * REASSEMBLY_PIECE_COST;
+        assert_eq!(half.budget.used(), reserved as u64);
+        half.arrive(0, &[0], false, |_| 0).unwrap();
+        assert_eq!((half.next_expected(), half.early.len()), (1_999, 0));
+        assert_eq!(half.budget.used(), CHANNEL_FLOOR as u64);
+    }
+
+    #[test]
+    fn small_pieces_are_charged_with_what_they_cost() {
+        let budget = Budget::new(2 * CHANNEL_FLOOR as u64 + 20 * REASSEMBLY_PIECE_COST as u64);
+        assert!(budget.reserve(CHANNEL_FLOOR));
+        let other = budget.for_another();
+        assert!(other.reserve(CHANNEL_FLOOR));
+        let mut half = ReceiveHalf::new(other, CHANNEL_FLOOR, Time::ZERO);
+        for offset in 1..CHANNEL_FLOOR as u64 / 2 {
+            half.arrive(2 * offset, &[0], false, |_| 0).unwrap();
+            assert!(budget.used() <= budget.limit());
+        }
+        assert!(half.early.len() <= 20, "{}", half.early.len());
+        half.discard();
+        assert_eq!(budget.used(), CHANNEL_FLOOR as u64);
+    }
+
+    /// A half whose window has grown to 64 times the floor, with its budget.
+    fn grown() -> (ReceiveHalf, Budget) {
+        let budget = Budget::new(1 << 20);
+        assert!(budget.reserve(CHANNEL_FLOOR));
+        let mut half = ReceiveHalf::new(budget.clone(), CHANNEL_FLOOR, Time::ZERO);
+        for _ in 0..6 {
+            let rest = vec![0; usize::try_from(half.permitted - half.ring.end()).unwrap()];
+            half.arrive(half.ring.end(), &rest, false, <[u8]>::len)
+                .unwrap();
+            half.grant(Duration::from_millis(10), true, Time::ZERO);
+        }
+        assert_eq!(budget.used(), 64 * CHANNEL_FLOOR as u64);
+        (half, budget)
+    }
+
+    #[test]
+    fn an_idle_window_is_given_back_and_what_was_permitted_still_arrives() {
+        let (mut half, budget) = grown();
+        half.shrink();
+        assert_eq!(budget.used(), 64 * CHANNEL_FLOOR as u64, "it was active");
+        half.shrink();
+        assert_eq!(budget.used(), CHANNEL_FLOOR as u64);
+        let at = half.ring.end();
+        // A keystroke needs no more than the floor; a burst has its window again.
+        half.arrive(at, b"x", false, <[u8]>::len).unwrap();
+        assert_eq!(budget.used(), CHANNEL_FLOOR as u64);
+        let rest = vec![7; usize::try_from(half.permitted - at - 1).unwrap()];
+        let arrival = half.arrive(at + 1, &rest, false, |_| 0);
+        assert_eq!(arrival, Ok(Arrival::Advanced));
+        assert_eq!(half.waiting(), rest.len());
+        assert!(budget.used() >= rest.len() as u64);
+        drop(half);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn without_memory_an_idle_channel_moves_by_its_floor() {
+        let (mut half, budget) = grown();
+        half.shrink();
+        half.shrink();
+        let other = budget.for_another();
+        let free = usize::try_from(budget.limit() - budget.used()).unwrap();
+        assert!(other.reserve(free));
+        let (at, mut got) = (half.ring.end(), 0);
+        let burst = vec![7; 10 * CHANNEL_FLOOR];
+        for round in 1..=10 {
+            let arrival = half.arrive(at, &burst, true, |_| 0);
+            let whole = round == 10;
+            assert_eq!(arrival == Ok(Arrival::Refused), !whole, "{arrival:?}");
+            assert!(half.waiting() <= CHANNEL_FLOOR);
+            got += half.waiting();
+            half.take(half.waiting());
+        }
+        assert_eq!((got, half.is_done()), (burst.len(), true));
+        assert_eq!(
+            half.arrive(at + burst.len() as u64 - 1, b"7", true, |_| 0),
+            Ok(Arrival::Stale)
+        );
     }
 
     #[test]

@@ -6,10 +6,11 @@
 
 use std::{fmt, str::FromStr};
 
-use ring::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, Nonce};
 use thiserror::Error;
 use zeroize::Zeroize;
 
+use crate::ssm::aead::ErasedKey;
 use crate::ssm::ledger::Witness;
 use crate::ssm::suite::paper::PaperKey;
 
@@ -127,16 +128,14 @@ pub struct OpenKey(Key);
 
 /// The same key either way; [`SealKey`] and [`OpenKey`] keep the directions apart.
 enum Key {
-    Aead(Box<AeadKey>),
+    Aead(AeadKey),
     Paper(Box<PaperKey>),
 }
 
 impl Key {
     fn new(suite: Suite, material: &[u8; MATERIAL_LEN]) -> Self {
         match suite {
-            Suite::Chacha20Poly1305 | Suite::Aes256Gcm => {
-                Self::Aead(Box::new(AeadKey::new(suite, material)))
-            }
+            Suite::Chacha20Poly1305 | Suite::Aes256Gcm => Self::Aead(AeadKey::new(suite, material)),
             Suite::PaperAes128CtrHmacSha1 => Self::Paper(Box::new(PaperKey::new(material))),
         }
     }
@@ -210,7 +209,7 @@ impl fmt::Debug for OpenKey {
 
 /// Key and fixed part of the nonce of an AEAD.
 struct AeadKey {
-    key: LessSafeKey,
+    key: ErasedKey,
     iv: [u8; IV_LEN],
 }
 
@@ -225,7 +224,7 @@ impl AeadKey {
         let mut out = [0; IV_LEN];
         out.copy_from_slice(iv);
         Self {
-            key: aead_key(algorithm, key),
+            key: ErasedKey::new(algorithm, key),
             iv: out,
         }
     }
@@ -266,20 +265,8 @@ impl AeadKey {
 
 impl Drop for AeadKey {
     fn drop(&mut self) {
-        // ring does not erase its keys. It lies in place, so a key of zeros overwrites it.
-        self.key = aead_key(self.key.algorithm(), &[0; AEAD_KEY_LEN]);
-        std::hint::black_box(&mut self.key);
         self.iv.zeroize();
     }
-}
-
-fn aead_key(algorithm: &'static Algorithm, key: &[u8]) -> LessSafeKey {
-    #[expect(
-        clippy::expect_used,
-        reason = "fails only for a key of another length than 32 bytes"
-    )]
-    let key = UnboundKey::new(algorithm, key).expect("both algorithms take 32 bytes");
-    LessSafeKey::new(key)
 }
 
 #[cfg(test)]

@@ -143,6 +143,11 @@ impl Store {
         }
     }
 
+    /// Keeps at most so many bytes.
+    pub(super) const fn set_bytes_max(&mut self, bytes: usize) {
+        self.bytes_max = bytes;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -56,9 +56,7 @@ impl Tree {
             return false;
         }
         let order = rank::compare(&place.charter, &self.own.charter);
-        let charter = &place.charter;
-        let feasible = self.is_feasible(charter.tree, charter.term, place.seq, place.depth());
-        feasible
+        self.is_feasible(rank::reign(&place.charter), place.seq, place.depth())
             && match order {
                 Ordering::Greater => self.would_merge(neighbour, place, now),
                 Ordering::Equal => self.would_repair(neighbour, place, now),
@@ -419,7 +417,7 @@ impl Tree {
         }
         let at_root = place.root == *parent.as_bytes();
         let depth = if at_root { 0 } else { place.chain.len() };
-        if !self.is_feasible(place.tree, place.term, place.pulse.seq, depth) {
+        if !self.is_feasible(rank::reign(&charter), place.pulse.seq, depth) {
             return false;
         }
         let Some(chain) = Self::below(place, grant) else {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::cloak::tree::proof::{digest, prove};
+use crate::cloak::tree::rank::Reign;
 use crate::cloak::tree::{Event, Range, Tree, rank};
 use crate::limits::TREE_FOLLOW;
 use crate::name::Name;
 use crate::time::Time;
 use crate::wire::location::PATH_MAX;
-use crate::wire::tree::{Announce, Charter, Grant, Message, Pulse};
+use crate::wire::tree::{Announce, Charter, Grant, Key, Message, Pulse};
 
 /// Own place.
 #[derive(Debug)]
@@ -53,10 +54,11 @@ impl Own {
     }
 }
 
-/// The closest that this node was to the root during the newest pulse it passed on.
+/// The closest that this node was to a root during the newest pulse of it that it passed on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Feasible {
     pub(super) tree: u64,
+    pub(super) root: Key,
     pub(super) term: u64,
     pub(super) seq: u64,
     pub(super) depth: usize,
@@ -72,38 +74,38 @@ impl Feasible {
 
 impl Tree {
     /// Whether a parent with this pulse at this depth can make no loop.
-    pub(super) fn is_feasible(&self, tree: u64, term: u64, seq: u64, depth: usize) -> bool {
+    pub(super) fn is_feasible(&self, (tree, term, root): Reign, seq: u64, depth: usize) -> bool {
         let mut known = self.feasible.iter().flatten();
-        let known = known.find(|feasible| feasible.tree == tree);
+        let known = known.find(|feasible| (feasible.tree, feasible.root) == (tree, root));
         known.is_none_or(|feasible| feasible.allows(term, seq, depth))
     }
 
     /// Notes that this node tells others its present place.
     pub(super) fn note_feasible(&mut self) {
-        let fresh = Feasible {
-            tree: self.own.charter.tree,
-            term: self.own.charter.term,
+        let (tree, term, root) = rank::reign(&self.own.charter);
+        let mut fresh = Feasible {
+            tree,
+            root,
+            term,
             seq: self.own.pulse.seq,
             depth: self.own.path.len(),
         };
-        let [first, second] = &mut self.feasible;
-        match first {
-            Some(known) if known.tree == fresh.tree => {
-                if fresh.term == known.term && fresh.seq == known.seq {
-                    known.depth = known.depth.min(fresh.depth);
-                } else {
-                    *known = fresh;
-                }
-            }
-            _ => {
-                let back = second.filter(|known| known.tree == fresh.tree);
-                *second = first.take();
-                *first = Some(back.unwrap_or(fresh));
-                if back.is_some() {
-                    self.note_feasible();
-                }
-            }
+        let of = |known: &Option<Feasible>| {
+            known.is_some_and(|known| (known.tree, known.root) == (tree, root))
+        };
+        let found = self.feasible.iter().position(of);
+        // The one that was used last is in front; another pushes the last one out.
+        let at = found.unwrap_or(self.feasible.len() - 1);
+        if let Some(front) = self.feasible.get_mut(..=at) {
+            front.rotate_right(1);
         }
+        let first = &mut self.feasible[0];
+        if let Some(known) = first.filter(|_| found.is_some())
+            && (known.term, known.seq) == (fresh.term, fresh.seq)
+        {
+            fresh.depth = fresh.depth.min(known.depth);
+        }
+        *first = Some(fresh);
     }
 
     /// Whether this node would be in its own chain.

@@ -201,9 +201,10 @@ fn a_node_is_no_neighbour_of_itself() {
     let joined = Joined {
         peer: me.name(),
         static_public: me.static_key().public(),
+        serial: me.certificate().terms.serial,
         boot: me.boot_id(),
-        send_key: [1; 32],
-        receive_key: [2; 32],
+        send_key: Secret::from_bytes([1; 32].into()),
+        receive_key: Secret::from_bytes([2; 32].into()),
         dialled: true,
         endpoint: "test".to_owned(),
         shortcut: false,

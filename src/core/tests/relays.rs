@@ -1,6 +1,7 @@
 //! Sessions between nodes that are not neighbours: through relays, around dead ones, and onto a direct link.
 
 use super::*;
+use crate::limits::SUSPEND_AFTER;
 use crate::wire::location::Location;
 
 /// Nodes with links between any of them, in virtual time; every link takes the same time.
@@ -69,9 +70,10 @@ impl Mesh {
             let joined = Joined {
                 peer: other.name(),
                 static_public: other.static_key().public(),
+                serial: other.certificate().terms.serial,
                 boot: other.boot_id(),
-                send_key: keys[side],
-                receive_key: keys[1 - side],
+                send_key: Secret::from_bytes(keys[side].into()),
+                receive_key: Secret::from_bytes(keys[1 - side].into()),
                 dialled: side == 0,
                 endpoint: "test".to_owned(),
                 shortcut: shortcut && side == 0,
@@ -171,19 +173,25 @@ impl Mesh {
         let (peer, now) = (self.name(to), self.nodes[from].time(self.now));
         let core = &mut self.nodes[from].core;
         core.request(vec![peer], Target::Loopback(80), 4242, now);
-        self.run(RTT * 40);
-        let assigned = self.nodes[from]
-            .events
-            .iter()
-            .find_map(|event| match event {
-                Event::Assigned(_, key) => Some(*key),
+        // By chance the directory is asked before it knows, and again up to seconds later.
+        for _ in 0..20 {
+            self.run(RTT * 40);
+            let near = self.nodes[from]
+                .events
+                .iter()
+                .find_map(|event| match event {
+                    Event::Assigned(_, key) => Some(*key),
+                    _ => None,
+                });
+            let far = self.nodes[to].events.iter().find_map(|event| match event {
+                Event::Incoming(key, ..) => Some(*key),
                 _ => None,
             });
-        let incoming = self.nodes[to].events.iter().find_map(|event| match event {
-            Event::Incoming(key, ..) => Some(*key),
-            _ => None,
-        });
-        (assigned.expect("assigned"), incoming.expect("incoming"))
+            if let (Some(near), Some(far)) = (near, far) {
+                return (near, far);
+            }
+        }
+        panic!("nobody opened a channel");
     }
 
     pub(super) fn write(&mut self, node: usize, key: ChannelKey, bytes: &[u8]) -> usize {
@@ -288,6 +296,54 @@ fn sessions_that_share_a_slow_link_take_turns() {
     let got = channels.map(|(to, (_, far))| mesh.got(to, far).len());
     let (least, most) = (got.iter().min().unwrap(), got.iter().max().unwrap());
     assert!(*least > 100_000 && least * 10 > most * 9, "{got:?}");
+}
+
+#[test]
+fn a_request_takes_its_second_way_when_the_first_does_not_answer() {
+    let mut mesh = Mesh::new(3, &[(0, 1), (0, 2)]);
+    // Frozen before there was any session: its link stays, and says nothing.
+    mesh.wires[0].silent = true;
+    let (via, now) = (vec![mesh.name(1), mesh.name(2)], mesh.now);
+    let core = &mut mesh.nodes[0].core;
+    core.request(via, Target::Loopback(80), 4242, now);
+    let assigned = |mesh: &Mesh| {
+        let events = mesh.nodes[0].events.iter();
+        events
+            .filter(|event| matches!(event, Event::Assigned(..)))
+            .count()
+    };
+    mesh.run(SUSPEND_AFTER - RTT);
+    assert_eq!(assigned(&mesh), 0);
+    mesh.run(Duration::from_secs(2));
+    assert_eq!(assigned(&mesh), 1);
+}
+
+#[test]
+fn who_offers_no_suite_that_is_allowed_is_told_of_once() {
+    let mut mesh = Mesh::new(2, &[(0, 1)]);
+    mesh.nodes[0].core.settings.suites = vec![Suite::Aes256Gcm];
+    let (via, now) = (vec![mesh.name(1)], mesh.now);
+    let core = &mut mesh.nodes[0].core;
+    core.request(via, Target::Loopback(80), 4242, now);
+    mesh.run(Duration::from_secs(20));
+    let count = |node: usize, of: fn(&&Event) -> bool| {
+        let events = mesh.nodes[node].events.iter();
+        events.filter(of).count()
+    };
+    assert_eq!(
+        count(1, |event| matches!(
+            event,
+            Event::NoHandshake(_, NoHandshake::NoSuite)
+        )),
+        1
+    );
+    assert_eq!(
+        count(0, |event| matches!(
+            event,
+            Event::NoHandshake(_, NoHandshake::Unanswered)
+        )),
+        1
+    );
 }
 
 #[test]

@@ -12,13 +12,14 @@ enum Knows {
     KeyAndEarly,
 }
 
-fn joined(keys: &LinkKeys, dialled: bool) -> Joined {
+fn joined(keys: LinkKeys, dialled: bool) -> Joined {
     Joined {
         peer: keys.peer(),
         static_public: keys.certificate.static_public(),
+        serial: keys.certificate.certificate().terms.serial,
         boot: keys.boot_id,
-        send_key: *keys.send_key.as_bytes(),
-        receive_key: *keys.receive_key.as_bytes(),
+        send_key: keys.send_key,
+        receive_key: keys.receive_key,
         dialled,
         endpoint: "test".to_owned(),
         shortcut: false,
@@ -82,21 +83,22 @@ fn trips(knows: Knows) -> u32 {
     let mut listener = Listener::new(&parties[1], None, random);
     // First trip: the first message. Second: the answer, with what the accepting end sends at once.
     let step = listener.read(&judge(1), &first[2..]).unwrap();
-    if let Some(keys) = &step.done {
+    if let Some(mut keys) = step.done {
         let (now, core) = (world.now, &mut world.nodes[1].core);
-        world.nodes[1].link = core.link_asked(joined(keys, false), &keys.early, now);
+        let early = std::mem::take(&mut keys.early);
+        world.nodes[1].link = core.link_asked(joined(keys, false), &early, now);
     }
     let back = world.pull(1);
     let answer = dialer.read(&judge(0), &step.reply.unwrap()[2..]).unwrap();
     let (now, core) = (world.now, &mut world.nodes[0].core);
-    world.nodes[0].link = core.link_up(joined(&answer.done.unwrap(), true), now);
+    world.nodes[0].link = core.link_up(joined(answer.done.unwrap(), true), now);
     world.receive(0, back);
     // Third: the last message of XX, and the dialler's frames.
     let there = world.pull(0);
     if let Some(third) = answer.reply {
         let step = listener.read(&judge(1), &third[2..]).unwrap();
         let (now, core) = (world.now, &mut world.nodes[1].core);
-        world.nodes[1].link = core.link_up(joined(&step.done.unwrap(), false), now);
+        world.nodes[1].link = core.link_up(joined(step.done.unwrap(), false), now);
     }
     world.receive(1, there);
     let mut count = 3;
@@ -130,9 +132,10 @@ fn a_replayed_first_message_takes_nothing_over() {
     let replayed = Joined {
         peer: party(1, 1).name(),
         static_public: party(1, 1).static_key().public(),
+        serial: party(1, 1).certificate().terms.serial,
         boot: [1; 16],
-        send_key: [0xaa; 32],
-        receive_key: [0xbb; 32],
+        send_key: Secret::from_bytes([0xaa; 32].into()),
+        receive_key: Secret::from_bytes([0xbb; 32].into()),
         dialled: false,
         endpoint: "elsewhere".to_owned(),
         shortcut: false,
@@ -165,9 +168,10 @@ fn unproved_links_are_few() {
         let joined = Joined {
             peer: party(1, 1).name(),
             static_public: party(1, 1).static_key().public(),
+            serial: party(1, 1).certificate().terms.serial,
             boot: [1; 16],
-            send_key: [key; 32],
-            receive_key: [!key; 32],
+            send_key: Secret::from_bytes([key; 32].into()),
+            receive_key: Secret::from_bytes([!key; 32].into()),
             dialled: false,
             endpoint: "elsewhere".to_owned(),
             shortcut: false,
