@@ -9,8 +9,10 @@
 //! The links and their liveness, the neighbour table, the sessions and the handshakes that lead to them,
 //! and the requests for channels that wait for a path.
 
+mod clock;
 mod deadlines;
 mod event;
+mod farewell;
 mod gate;
 mod half_open;
 mod handshakes;
@@ -54,12 +56,11 @@ use crate::core::shortcuts::Shortcut;
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
-use crate::session::{EndReason, Event as SessionEvent, LinkEvent, Options, Session};
+use crate::session::{Event as SessionEvent, LinkEvent, Options, Session};
 use crate::srm::budget::Budget;
 use crate::ssm::handshake::Cookie;
 use crate::ssm::suite::Suite;
 use crate::time::{Almanac, Calendar, Time};
-use crate::wire::failure::OpenFailure;
 use crate::wire::frame::ChannelId;
 use crate::wire::location::Location;
 
@@ -197,6 +198,8 @@ pub struct Core {
     opening: VecDeque<(Time, ChannelKey)>,
     /// Whether suspended sessions give way when memory is used up (R-X3).
     reset_oldest: bool,
+    /// When its links say goodbye, since the node stops.
+    leave_at: Time,
     /// Sessions that may have something to say.
     touched: BTreeSet<u32>,
     /// When each session has to be looked at.
@@ -251,6 +254,7 @@ impl Core {
             next_ticket: 0,
             opening: VecDeque::new(),
             reset_oldest: false,
+            leave_at: Time::NEVER,
             touched: BTreeSet::new(),
             deadlines: Deadlines::default(),
             chores_due: Time::NEVER,
@@ -296,6 +300,7 @@ impl Core {
             .min(self.chores_due)
             .min(self.overlay.poll_timeout())
             .min(self.recheck_due_at())
+            .min(self.leave_at)
     }
 
     /// When the first of the things is due that only few calls change, and that are many.
@@ -336,11 +341,8 @@ impl Core {
         self.poll_validity(now);
         self.poll_requests(now);
         self.poll_opening(now);
+        self.poll_farewell(now);
         self.settle_few(now);
-    }
-
-    fn calendar(&self, now: Time) -> Calendar {
-        self.almanac.calendar(now)
     }
 
     /// Drains what inputs have left behind: events and signals of the sessions they touched.
@@ -509,44 +511,6 @@ impl Core {
         self.poll_requests(now);
     }
 
-    /// The machine woke up or its addresses changed: every link is asked, every pause of a retry ends.
-    pub fn network_changed(&mut self, now: Time) {
-        for (number, link) in &mut self.links {
-            link.suspect(now);
-            self.hot.insert(*number);
-        }
-        for (number, entry) in &mut self.sessions {
-            if entry.session.is_suspended() {
-                entry.session.link_event(LinkEvent::Up, now);
-            } else {
-                entry.session.probe();
-            }
-            self.touched.insert(*number);
-        }
-        for known in self.peers.values_mut() {
-            known.seek.hurry(now);
-            if let Some(attempt) = &mut known.attempt {
-                attempt.hurry(now);
-            }
-        }
-        self.overlay.network_changed(now);
-        self.settle(now);
-    }
-
-    /// What the calendar says now: the clock of the machine may be set, and time stands still while it sleeps.
-    pub fn set_calendar(&mut self, calendar: Calendar, now: Time) {
-        self.almanac = Almanac::new(calendar, now);
-        self.overlay.set_calendar(calendar, now);
-    }
-
-    /// The machine has slept for `slept`, up to now: whatever it knew of the network may be over.
-    pub fn woke_up(&mut self, slept: std::time::Duration, now: Time) {
-        for entry in self.sessions.values_mut() {
-            entry.session.woke_up(slept, now);
-        }
-        self.network_changed(now);
-    }
-
     /// A session, for the application's side of a channel.
     pub fn session(&mut self, number: u32) -> Option<&mut Session> {
         self.touched.insert(number);
@@ -564,18 +528,5 @@ impl Core {
     pub fn link_of(&self, session: u32) -> Option<LinkNumber> {
         let carrier = self.sessions.get(&session)?.carrier.as_ref();
         carrier.map(|carrier| carrier.link)
-    }
-
-    /// Says goodbye to every peer, before the node stops.
-    pub fn close(&mut self, now: Time) {
-        for (number, entry) in &mut self.sessions {
-            entry.session.close(EndReason::Local);
-            self.touched.insert(*number);
-        }
-        for ticket in std::mem::take(&mut self.requests).into_tickets() {
-            self.events
-                .push_back(Event::Unassigned(ticket, OpenFailure::General));
-        }
-        self.settle(now);
     }
 }

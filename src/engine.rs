@@ -5,8 +5,9 @@
 
 mod connections;
 mod link;
+mod sessions;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
@@ -24,9 +25,10 @@ use crate::lcm::local::{LocalConnection, LocalStream};
 use crate::lcm::pump::Moved;
 use crate::lcm::shell::Shell;
 use crate::lcm::table::{Fate, Table};
-use crate::limits::COMMANDS_MAX;
+use crate::limits::{COMMANDS_MAX, FAREWELL};
 use crate::name::Name;
 use crate::net::clock::{Clock, calendar, slept};
+use crate::net::seldom::PerPeer;
 use crate::session::ResetCode;
 use crate::srm::resume::Reason;
 use crate::time::Almanac;
@@ -36,6 +38,7 @@ use crate::wire::target::Target;
 
 /// How long a node that stops waits for what is under way.
 const DRAIN: Duration = Duration::from_millis(300);
+const _: () = assert!(FAREWELL.as_millis() < DRAIN.as_millis());
 
 /// Pause between looks at the clocks.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
@@ -47,6 +50,8 @@ const CLOCK_STEP: u64 = 60;
 /// How a link is, for whoever dialled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
+    /// Nothing has come by it yet: the other end may not take it.
+    New,
     /// It answers.
     Good,
     /// It owes an answer: another one should be dialled beside it.
@@ -132,6 +137,8 @@ pub struct Surroundings {
     pub want: Want,
     /// Dials nodes that the overlay has found.
     pub dial: Dial,
+    /// Hears that a session was resumed: what is allowed is looked at again (R-R11).
+    pub resumed: Box<dyn Fn() + Send>,
     /// Hears that the machine woke up.
     pub woken: Box<dyn Fn() + Send>,
     /// Writes down the number of the node's newest record in the directory.
@@ -160,6 +167,19 @@ pub struct Inlets {
 pub struct Queues {
     commands: mpsc::Receiver<Command>,
     connections: mpsc::Receiver<LocalConnection>,
+}
+
+#[cfg(test)]
+impl Queues {
+    /// Stands in for a core thread that has nothing to show and resets channels.
+    pub async fn kills(mut self, mut kill: impl FnMut(ChannelKey, ResetCode)) {
+        while let Some(command) = self.commands.recv().await {
+            if let Command::KillChannel(key, code, reply) = command {
+                kill(key, code);
+                let _gone = reply.send(true);
+            }
+        }
+    }
 }
 
 /// Makes the ways into a core thread.
@@ -257,11 +277,24 @@ struct Loop {
     links: RefCell<BTreeMap<Link, RunningLink>>,
     lookups: RefCell<BTreeMap<Name, Vec<oneshot::Sender<Option<Found>>>>>,
     traces: RefCell<BTreeMap<u64, oneshot::Sender<Traced>>>,
+    /// Lines about peers: whoever may link can come and go as often as it likes (R-X2).
+    lines: PerPeer,
+}
+
+/// A part of the core thread is gone, and the thread ends with it.
+fn broken(part: &str) {
+    tracing::error!(
+        part,
+        "a part of the core thread has ended by a panic: the node stops"
+    );
 }
 
 struct RunningLink {
+    peer: Name,
     task: JoinHandle<()>,
     health: Option<watch::Sender<Health>>,
+    /// Something came by it.
+    heard: Rc<Cell<bool>>,
     local: Option<IpAddr>,
     label: String,
 }
@@ -276,6 +309,7 @@ impl Loop {
             links: RefCell::default(),
             lookups: RefCell::default(),
             traces: RefCell::default(),
+            lines: PerPeer::default(),
         })
     }
 
@@ -285,16 +319,16 @@ impl Loop {
             mut connections,
         } = queues;
         let timers = Rc::clone(&self.shell);
-        let timers = tokio::task::spawn_local(async move { timers.run_timers().await });
+        let mut timers = tokio::task::spawn_local(async move { timers.run_timers().await });
         let own = Rc::clone(&self);
-        let events = tokio::task::spawn_local(async move {
+        let mut events = tokio::task::spawn_local(async move {
             loop {
                 let event = own.shell.event().await;
                 own.event(event);
             }
         });
         let own = Rc::clone(&self);
-        let clock = tokio::task::spawn_local(async move { own.watch_clock().await });
+        let mut clock = tokio::task::spawn_local(async move { own.watch_clock().await });
         loop {
             let command = tokio::select! {
                 Some(connection) = connections.recv() => {
@@ -302,15 +336,16 @@ impl Loop {
                     continue;
                 }
                 command = commands.recv() => command,
+                // They only end by a panic, and without them nothing goes on.
+                _ = &mut timers => break broken("timers"),
+                _ = &mut events => break broken("events"),
+                _ = &mut clock => break broken("clock"),
             };
             if command.is_none_or(|command| self.command(command).is_break()) {
                 break;
             }
         }
-        self.shell.with(|core, now| {
-            core.close(now);
-            core.leave();
-        });
+        self.shell.with(Core::close);
         tokio::time::sleep(DRAIN).await;
         for task in [timers, events, clock] {
             task.abort();
@@ -333,15 +368,19 @@ impl Loop {
             });
             almanac = Almanac::new(calendar, now);
             if slept > SLEEP_MIN {
-                tracing::info!(slept_s = slept.as_secs(), "the machine woke up");
-                self.end_orphans();
-                self.shell.with(|core, now| core.woke_up(slept, now));
-                (self.surroundings.woken)();
+                self.woke_up(slept);
             } else if calendar.0.abs_diff(expected.0) > CLOCK_STEP {
                 let (from, to) = (expected.0, calendar.0);
                 tracing::info!(from, to, "the clock was set");
             }
         }
+    }
+
+    fn woke_up(&self, slept: Duration) {
+        tracing::info!(slept_s = slept.as_secs(), "the machine woke up");
+        self.end_orphans();
+        self.shell.with(|core, now| core.woke_up(slept, now));
+        (self.surroundings.woken)();
     }
 
     fn command(self: &Rc<Self>, command: Command) -> std::ops::ControlFlow<()> {
@@ -422,7 +461,6 @@ impl Loop {
     }
 
     fn event(self: &Rc<Self>, event: Event) {
-        let show = &self.surroundings.show;
         match event {
             Event::Assigned(ticket, key) => self.assigned(ticket, key),
             Event::Unassigned(ticket, why) => self.unassigned(ticket, why),
@@ -430,38 +468,18 @@ impl Loop {
                 self.incoming.borrow_mut().insert(key, None);
                 (self.surroundings.serve)(key, peer, target);
             }
-            Event::Reset(key, _) => self.late(key, Fate::Cut),
+            Event::Reset(key, code) => self.late(key, Fate::Cut(code)),
             Event::OpenFailed(key, why) => self.late(key, Fate::Failed(why)),
             Event::Closed(key) => self.late(key, Fate::Closed),
             Event::Opened(key) => self.late(key, Fate::Open),
             Event::Woken(_) => {}
-            Event::SessionUp(number, peer) => {
-                tracing::info!(session = number, peer = show(peer), "session up");
-            }
-            Event::Suspended(number, peer, reason) => {
-                tracing::debug!(session = number, peer = show(peer), %reason, "session suspended");
-                (self.surroundings.want)(peer);
-            }
-            Event::Resumed(number, peer) => {
-                tracing::debug!(session = number, peer = show(peer), "session resumed");
-            }
-            Event::Paused(number, peer, cause, lasted) => {
-                let pause_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(
-                    session = number,
-                    peer = show(peer),
-                    cause = cause.to_string(),
-                    pause_ms,
-                    "a pause is over"
-                );
-            }
-            Event::NoHandshake(peer, why) => {
-                tracing::warn!(peer = show(peer), "{why}");
-            }
-            Event::Forged(number, peer, count) => warn_of_forgery(number, &show(peer), count),
-            Event::SessionDown(number, peer, reason) => {
-                tracing::info!(session = number, peer = show(peer), %reason, "session down");
-            }
+            Event::SessionUp(..)
+            | Event::Suspended(..)
+            | Event::Resumed(..)
+            | Event::Paused(..)
+            | Event::NoHandshake(..)
+            | Event::Forged(..)
+            | Event::SessionDown(..) => self.about_session(event),
             Event::LinkDead(link) => self.end_link(link, DEAD, Reason::Suspicion),
             Event::LinkDoubtful(link) => {
                 if let Some(running) = self.links.borrow().get(&link) {
@@ -495,11 +513,5 @@ impl Loop {
     }
 }
 
-fn warn_of_forgery(session: u32, peer: &str, count: u64) {
-    tracing::warn!(
-        session,
-        peer,
-        count,
-        "packets do not open: somebody on the way forges or spoils them"
-    );
-}
+#[cfg(test)]
+mod tests;

@@ -178,7 +178,7 @@ impl Forwarder {
                 })
             }
             Err(failure) => {
-                inner.audit.refused(&peer, &target, failure, now);
+                inner.audit.refused(&peer, &target, failure);
                 Err(failure)
             }
         }
@@ -218,8 +218,7 @@ struct AbandonGuard<'a> {
 impl Drop for AbandonGuard<'_> {
     fn drop(&mut self) {
         if self.armed {
-            let now = self.inner.now();
-            self.inner.audit.abandoned(self.peer, self.target, now);
+            self.inner.audit.abandoned(self.peer, self.target);
         }
     }
 }

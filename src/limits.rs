@@ -134,6 +134,9 @@ pub const HANDSHAKE_RETRY_IDLE: Duration = Duration::from_secs(90);
 pub const HALF_OPEN_MAX: (usize, usize) = (1_024, 4);
 /// Half-open handshakes that came by one link (R-H6); the oldest of the link goes.
 pub const HALF_OPEN_PER_LINK: usize = 64;
+/// How long a node that stops keeps its links for the directory to take its tombstone (R-D3): two round trips, or
+/// others learn only from its silence.
+pub const FAREWELL: Duration = Duration::from_millis(200);
 /// Life of a half-open handshake (R-H6).
 pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(10);
 /// Handshakes per second and burst accepted from one neighbour (R-H7); further ones are dropped.
@@ -214,6 +217,8 @@ pub const LINK_KNOWN_PATIENCE: Duration = Duration::from_millis(250);
 pub const REDIAL: Duration = Duration::from_secs(1);
 /// Longest pause between tries to dial while nothing waits.
 pub const REDIAL_MAX: Duration = Duration::from_secs(60);
+/// Longest pause between tries to dial, while channels wait, who does not take our links.
+pub const REDIAL_REFUSED: Duration = Duration::from_secs(8);
 /// How long a link that was in doubt is kept beside the one that replaced it.
 pub const LINK_OVERLAP: Duration = Duration::from_secs(5);
 /// Tries per endpoint under way at once.

@@ -64,6 +64,8 @@ pub(super) struct Link {
     pub(super) life: Liveness,
     /// The neighbour has shown that it is there: what opened the handshake may have been a replay.
     pub(super) proved: bool,
+    /// A frame of it has opened.
+    pub(super) heard: bool,
     sealer: FrameSealer,
     opener: FrameOpener,
     pub(super) outbox: VecDeque<Message>,
@@ -74,7 +76,7 @@ pub(super) struct Link {
     /// When a frame of others was last sent by it.
     relayed_at: Option<Time>,
     /// It says goodbye behind what its sessions have to say.
-    leaving: bool,
+    pub(super) leaving: bool,
     /// Messages of the tree were lost on their way out: it has to be told everything anew.
     pub(super) gap: bool,
 }
@@ -153,6 +155,7 @@ impl Core {
             since: now,
             life: Liveness::new(now),
             proved: false,
+            heard: false,
             sealer: FrameSealer::new(send_key),
             opener: FrameOpener::new(receive_key),
             outbox: VecDeque::new(),
@@ -272,6 +275,7 @@ impl Core {
             used += frame.consumed;
             let (doubted, peer) = (link.life.is_doubted(), link.peer);
             link.life.heard(now);
+            link.heard = true;
             if !link.proved {
                 self.link_proved(number, now);
             } else if doubted {
@@ -462,15 +466,6 @@ impl Core {
         let frame = Waiting { route, content };
         self.relay.push(egress.tag(), ingress.tag(), frame, now);
         self.hot.insert(number);
-    }
-
-    /// Says goodbye on every link behind the sessions' goodbyes, before the node stops: the neighbour reads
-    /// nothing after it.
-    pub fn leave(&mut self) {
-        for (number, link) in &mut self.links {
-            link.leaving = true;
-            self.hot.insert(*number);
-        }
     }
 
     /// Notes on which links somebody depends: those are asked more often whether they live.

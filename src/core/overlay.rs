@@ -98,7 +98,7 @@ impl Core {
                 OverlayEvent::WantLink(peer) => self.want_tie(peer, now),
                 OverlayEvent::Found { query, found } => self.found(query, found, now),
                 OverlayEvent::NotFound { query, .. } => self.not_found(query),
-                OverlayEvent::Published(_) => {}
+                OverlayEvent::Published(_) => self.recorded(),
                 OverlayEvent::Sequence(seq) => self.events.push_back(Event::Published(seq)),
                 OverlayEvent::PathBroken(tag) => self.seek_broken(tag, now),
                 OverlayEvent::Traced(traced) => self.events.push_back(Event::Traced(traced)),

@@ -25,6 +25,7 @@ use crate::srm::budget::Budget;
 use crate::srm::resume::Reason;
 use crate::ssm::ledger;
 use crate::ssm::schedule::Secret;
+use crate::wire::failure::OpenFailure;
 use crate::wire::target::Target;
 
 const RTT: Duration = Duration::from_millis(20);
@@ -557,7 +558,6 @@ fn a_node_that_stops_says_goodbye_for_its_sessions_before_its_links() {
     let now = world.now;
     let core = &mut world.nodes[0].core;
     core.close(now);
-    core.leave();
     let (link, mut out) = (world.nodes[0].link.unwrap(), Vec::new());
     while world.nodes[0].core.link_wants_to_send(link, now) {
         let core = &mut world.nodes[0].core;

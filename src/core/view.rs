@@ -105,6 +105,8 @@ pub struct LinkView {
     pub rtt: Option<Duration>,
     /// The neighbour owes an answer for too long already.
     pub doubtful: bool,
+    /// Something has come by it: the neighbour takes it.
+    pub heard: bool,
     /// It carries only sessions between its two ends.
     pub shortcut: bool,
 }
@@ -175,6 +177,7 @@ impl Core {
                 last_answer: link.life.silence(now),
                 rtt: link.life.rtt(),
                 doubtful: link.life.is_doubtful(),
+                heard: link.heard,
                 shortcut: link.shortcut,
             })
             .collect()

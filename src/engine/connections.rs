@@ -155,7 +155,7 @@ impl Loop {
         let served = match result {
             Ok(served) if exists => served,
             Ok(served) => {
-                (served.ended)(Moved::default());
+                (served.ended)(Moved::nothing(ResetCode::Connection));
                 return;
             }
             Err(why) => {
@@ -169,7 +169,7 @@ impl Loop {
                 core.answer(key, Ok(()), now);
                 core.kill_channel(key, ResetCode::Connection, now);
             });
-            ended(Moved::default());
+            ended(Moved::nothing(ResetCode::Connection));
             return;
         };
         let stream = match Stream::register(stream) {
@@ -178,7 +178,7 @@ impl Loop {
                 tracing::warn!(%error, "a service's connection cannot be watched");
                 self.shell
                     .with(|core, now| core.answer(key, Err(OpenFailure::Limit), now));
-                ended(Moved::default());
+                ended(Moved::nothing(ResetCode::Connection));
                 return;
             }
         };

@@ -1,5 +1,6 @@
 //! A link's socket: reading frames into the core, writing what the core gives.
 
+use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -19,7 +20,9 @@ use crate::limits::{
 };
 use crate::link::frames::FrameOpener;
 use crate::link::pace::Pace;
+use crate::name::Name;
 use crate::net::reading;
+use crate::net::seldom::Pass;
 use crate::srm::resume::Reason;
 use crate::wire::link::LENGTHS_LEN;
 
@@ -55,7 +58,8 @@ impl Loop {
                 return;
             }
         };
-        let peer = (self.surroundings.show)(joined.peer);
+        let name = joined.peer;
+        let peer = (self.surroundings.show)(name);
         let endpoint = joined.endpoint.clone();
         let direction = if joined.dialled { "out" } else { "in" };
         let number = self.shell.with(|core, now| match &early {
@@ -63,18 +67,14 @@ impl Loop {
             None => core.link_up(joined, now),
         });
         let Some(number) = number else {
-            tracing::warn!(
-                peer,
-                endpoint,
-                "there are too many links, or its certificate is older than one seen: this one is closed"
-            );
+            self.no_room(name, &endpoint);
             return;
         };
-        tracing::info!(link = number, peer, endpoint, direction, "link up");
         let label = format!("{number} {peer}");
         let local = stream.local_addr().ok().map(|address| address.ip());
         let released = health.clone();
-        let own = Rc::clone(self);
+        let heard = Rc::new(Cell::new(false));
+        let (own, first) = (Rc::clone(self), Rc::clone(&heard));
         let task = tokio::task::spawn_local(async move {
             let notify = own.shell.add_link(number);
             let replaced = async {
@@ -83,9 +83,26 @@ impl Loop {
                     None => std::future::pending().await,
                 }
             };
+            // Who is not wanted at the other end is let go there behind the handshake, without a word.
+            let told = || {
+                if first.replace(true) {
+                    return;
+                }
+                own.taken(number);
+                if let Some(Pass { held_back }) = own.lines.pass(name) {
+                    tracing::info!(
+                        link = number,
+                        peer,
+                        endpoint,
+                        direction,
+                        held_back,
+                        "link up"
+                    );
+                }
+            };
             let broken = tokio::select! {
                 () = replaced => Err(Broken::Replaced),
-                broken = read(&own.shell, number, &stream) => broken,
+                broken = read(&own.shell, number, &stream, told) => broken,
                 broken = write(&own.shell, number, &stream, &notify) => broken,
             };
             let reason = broken
@@ -96,12 +113,34 @@ impl Loop {
         self.links.borrow_mut().insert(
             number,
             RunningLink {
+                peer: name,
                 task,
                 health,
+                heard,
                 local,
                 label,
             },
         );
+    }
+
+    /// A link is closed at once that has just been made.
+    fn no_room(&self, name: Name, endpoint: &str) {
+        if let Some(Pass { held_back }) = self.lines.pass(name) {
+            let peer = (self.surroundings.show)(name);
+            tracing::warn!(
+                peer,
+                endpoint,
+                held_back,
+                "there are too many links, or its certificate is older than one seen: this one is closed"
+            );
+        }
+    }
+
+    /// Something came by a link: the other end takes it.
+    fn taken(&self, number: Link) {
+        if let Some(running) = self.links.borrow().get(&number) {
+            running.report(Health::Good);
+        }
     }
 
     /// The network changed: links from addresses that are gone end at once, all others are asked.
@@ -132,7 +171,11 @@ impl Loop {
         self.shell.remove_link(number);
         self.shell
             .with(|core, now| core.link_lost(number, cause, now));
-        tracing::info!(link = running.label, reason, "link down");
+        if running.heard.get()
+            && let Some(Pass { held_back }) = self.lines.pass(running.peer)
+        {
+            tracing::info!(link = running.label, reason, held_back, "link down");
+        }
         // Whoever dialled may have stopped.
         running.report(Health::Gone);
         running.task.abort();
@@ -153,7 +196,13 @@ fn is_ours(local: IpAddr) -> bool {
     std::net::UdpSocket::bind((local, 0)).is_ok()
 }
 
-async fn read(shell: &Shell, number: Link, stream: &TcpStream) -> Result<(), Broken> {
+/// Reads until the link breaks; `told` is called when something has come by it.
+async fn read(
+    shell: &Shell,
+    number: Link,
+    stream: &TcpStream,
+    told: impl Fn(),
+) -> Result<(), Broken> {
     let mut buffer = Vec::new();
     let mut filled = 0;
     loop {
@@ -178,6 +227,9 @@ async fn read(shell: &Shell, number: Link, stream: &TcpStream) -> Result<(), Bro
         }
         let read = buffer.get_mut(..filled).unwrap_or_default();
         let used = take(shell, number, read).await?;
+        if used > 0 {
+            told();
+        }
         buffer.copy_within(used..filled, 0);
         filled -= used;
     }

@@ -398,6 +398,16 @@ async fn every_open_and_every_close_leaves_one_audit_line() {
 }
 
 #[tokio::test]
+async fn refusals_of_one_peer_leave_thirty_lines_a_minute() {
+    let (lines, _guard) = capture(Level::INFO);
+    let forwarder = forwarder(&[], &[]);
+    for _ in 0..40 {
+        failure(&forwarder, at("a.example", 81)).await;
+    }
+    assert_eq!(lines.text().lines().count(), 30);
+}
+
+#[tokio::test]
 async fn destinations_are_logged_where_debug_asks_for_it() {
     let (lines, _guard) = capture(Level::DEBUG);
     let forwarder = forwarder(&[], &[]);

@@ -3,6 +3,7 @@
 //! While nothing moves a connection costs its table entry and its task, no buffer: bytes are read
 //! straight into the channel's ring and written straight from it.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::rc::Rc;
@@ -50,30 +51,43 @@ pub struct Moved {
     pub from_local: u64,
     /// Bytes written to the local stream.
     pub to_local: u64,
-    /// How the channel ended.
-    pub ending: Ending,
+    /// What ended the channel.
+    pub why: Why,
 }
 
-impl Default for Moved {
-    fn default() -> Self {
+impl Moved {
+    /// Nothing: the channel was cut before a byte moved.
+    pub const fn nothing(why: ResetCode) -> Self {
         Self {
             from_local: 0,
             to_local: 0,
-            ending: Ending::Cut,
+            why: Why::Cut(why),
         }
     }
 }
 
-/// How a step of a pump ended it.
-enum Stop {
-    /// Both directions are done.
+/// What ended a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Both directions were closed and every byte arrived.
     Clean,
-    /// The far side, or its session, is gone.
-    Cut,
-    /// The application reset its connection.
-    Reset,
-    /// The channel could not be opened.
+    /// The local stream was reset.
+    Local,
+    /// The far side has reset it, or it was cut here, or the session is gone.
+    Cut(ResetCode),
+    /// It was never opened.
     Failed(OpenFailure),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clean => f.write_str("closed"),
+            Self::Local => f.write_str("connection reset here"),
+            Self::Cut(code) => code.fmt(f),
+            Self::Failed(failure) => failure.fmt(f),
+        }
+    }
 }
 
 impl Pump {
@@ -114,7 +128,7 @@ impl Pump {
         let mut answered = false;
         let connection = Arc::clone(&self.connection);
         let mut failed = Box::pin(connection.stream.failed());
-        let stop = poll_fn(|cx| {
+        let why = poll_fn(|cx| {
             self.connection.register(cx);
             if !answered && self.connection.was_opened() {
                 answered = true;
@@ -130,15 +144,15 @@ impl Pump {
                 .as_mut()
                 .is_some_and(|ended| ended.poll_closed(cx).is_ready());
             if killed || failed.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Stop::Reset);
+                return Poll::Ready(Why::Local);
             }
             self.step(answered, cx)
         })
         .await;
         drop(failed);
-        let ending = self.finish(&stop);
+        let ending = self.finish(why);
         self.settled = true;
-        if let Stop::Failed(why) = stop {
+        if let Why::Failed(why) = why {
             if let Some(failure) = failure {
                 self.connection.stream.farewell(&failure(why));
             } else {
@@ -155,20 +169,20 @@ impl Pump {
         Moved {
             from_local: self.from_local,
             to_local,
-            ending,
+            why,
         }
     }
 
-    fn finish(&self, stop: &Stop) -> Ending {
+    fn finish(&self, why: Why) -> Ending {
         self.shell.table().remove(self.key);
-        match stop {
-            Stop::Clean => Ending::Clean,
-            Stop::Failed(_) => Ending::Cut,
-            Stop::Cut => {
+        match why {
+            Why::Clean => Ending::Clean,
+            Why::Failed(_) => Ending::Cut,
+            Why::Cut(_) => {
                 self.connection.stream.reset_on_close();
                 Ending::Cut
             }
-            Stop::Reset => {
+            Why::Local => {
                 let key = self.key;
                 self.shell.with(|core, _| {
                     if let Some(session) = core.session(key.session) {
@@ -182,20 +196,20 @@ impl Pump {
     }
 
     /// Moves what can be moved now.
-    fn step(&mut self, answered: bool, cx: &mut Context<'_>) -> Poll<Stop> {
+    fn step(&mut self, answered: bool, cx: &mut Context<'_>) -> Poll<Why> {
         match self.connection.fate() {
             Fate::Opening | Fate::Open => {}
-            Fate::Failed(why) => return Poll::Ready(Stop::Failed(why)),
-            Fate::Cut if answered => {
+            Fate::Failed(why) => return Poll::Ready(Why::Failed(why)),
+            Fate::Cut(code) if answered => {
                 // The request did succeed, however short the success was.
                 let _cut_anyway = self.connection.stream.try_write(&self.greeting);
-                return Poll::Ready(Stop::Cut);
+                return Poll::Ready(Why::Cut(code));
             }
-            Fate::Cut => return Poll::Ready(Stop::Failed(OpenFailure::General)),
+            Fate::Cut(_) => return Poll::Ready(Why::Failed(OpenFailure::General)),
             // All of our bytes have arrived there, and the application has all of theirs.
             Fate::Closed => {
                 let shut = self.far_ended || self.connection.stream.shut_write().is_ok();
-                return Poll::Ready(if shut { Stop::Clean } else { Stop::Reset });
+                return Poll::Ready(if shut { Why::Clean } else { Why::Local });
             }
         }
         let shell = Rc::clone(&self.shell);
@@ -206,10 +220,10 @@ impl Pump {
                 .map_or(Ok(0), |session| self.turn(session, answered, now, cx))
         });
         let Ok(turn) = turn else {
-            return Poll::Ready(Stop::Reset);
+            return Poll::Ready(Why::Local);
         };
         if self.app_ended && self.far_ended {
-            return Poll::Ready(Stop::Clean);
+            return Poll::Ready(Why::Clean);
         }
         if turn >= PUMP_TURN {
             // Goes on when whatever else became ready has had its turn.

@@ -85,7 +85,7 @@ impl Shell {
             }
             Event::Opened(key) => (key, Fate::Open),
             Event::OpenFailed(key, why) => (key, Fate::Failed(why)),
-            Event::Reset(key, _) => (key, Fate::Cut),
+            Event::Reset(key, code) => (key, Fate::Cut(code)),
             Event::Closed(key) => (key, Fate::Closed),
             other => {
                 self.events.borrow_mut().push_back(other);

@@ -12,6 +12,7 @@ use dashmap::DashMap;
 
 use crate::core::ChannelKey;
 use crate::lcm::stream::Stream;
+use crate::session::ResetCode;
 use crate::wire::failure::OpenFailure;
 
 /// What has become of a connection's channel.
@@ -23,8 +24,8 @@ pub enum Fate {
     Open,
     /// It could not be opened.
     Failed(OpenFailure),
-    /// It was cut.
-    Cut,
+    /// It was cut, for this reason.
+    Cut(ResetCode),
     /// It has ended cleanly.
     Closed,
 }

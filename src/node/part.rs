@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use zeroize::Zeroizing;
 
 use crate::acl::Acl;
@@ -16,7 +16,7 @@ use crate::config::{Allow, Config, MemoryPressure, SuiteName};
 use crate::core::{ChannelKey, Cloak, Core, Settings};
 use crate::engine::{Command, Engine, Inlets, Served, Surroundings, inlets};
 use crate::forwarder::{Forwarder, Opened, OwnListeners, Traffic};
-use crate::lcm::local::{Ending, LocalStream};
+use crate::lcm::local::LocalStream;
 use crate::lcm::pump::Moved;
 use crate::limits::{DIRECTORY_BYTES_MAX, OVERLAY_MEMORY_PART, RELAY_NODE_MAX};
 use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
@@ -33,11 +33,11 @@ use crate::peering::greeter::greet;
 use crate::peering::join::{Joiner, Standing};
 use crate::peering::report::Report;
 use crate::random::Random;
-use crate::session::{KeyUse, Options};
+use crate::session::{KeyUse, Options, ResetCode};
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
 use crate::ssm::suite::Suite;
-use crate::time::Calendar;
+use crate::time::{Calendar, Time};
 use crate::wire::failure::OpenFailure;
 use crate::wire::target::Target;
 
@@ -128,6 +128,8 @@ pub(super) struct PartControl {
     pub(super) memory: u64,
     pub(super) joiner: Arc<Joiner>,
     pub(super) reports: Arc<[Arc<Report>]>,
+    /// A session was resumed.
+    pub(super) resumed: Arc<Notify>,
 }
 
 /// One identity at work.
@@ -149,14 +151,9 @@ impl Part {
         let memory = Shares::of(setup.config.limits.memory, setup.links.relay);
         let budget = Budget::new(memory.channels);
         let settings = settings(&setup, budget.clone(), record.as_deref());
-        let mut core = Core::new(Arc::clone(&me), settings, random.fork(), calendar())
+        let core = Core::new(Arc::clone(&me), settings, random.fork(), calendar())
             .with_overlay_memory(memory.relay, memory.directory);
-        if setup.config.session.on_memory_pressure == MemoryPressure::ResetOldest {
-            core = core.with_reset_oldest();
-        }
-        core.publish(setup.links.announced.clone(), clock.now());
-        // There is no link yet that could be among them.
-        core.deny(setup.policy.denied.clone(), clock.now());
+        let core = prepared(core, &setup, clock.now());
         tasks.spawn(keep_certified(Arc::clone(&me), setup.state_dir));
         let policy = setup.policy;
         let joiner = Arc::new(Joiner::new(
@@ -176,6 +173,8 @@ impl Part {
             tasks.clone(),
             random.fork(),
         );
+        let resumed = Arc::new(Notify::new());
+        let resumes = Arc::clone(&resumed);
         let surroundings = Surroundings {
             serve: serve(
                 forwarder.clone(),
@@ -187,6 +186,7 @@ impl Part {
             dial: Box::new(move |peer, endpoints, shortcut| {
                 finder.dial(peer, endpoints, shortcut);
             }),
+            resumed: Box::new(move || resumes.notify_one()),
             woken: Box::new(move || woken.network_changed()),
             published: state::remember(record, tasks.clone()),
             show: Box::new(move |name| routing.show(name)),
@@ -203,6 +203,7 @@ impl Part {
             memory: setup.config.limits.memory,
             joiner,
             reports,
+            resumed,
         };
         Ok(Self {
             engine,
@@ -254,6 +255,17 @@ impl Shares {
             directory,
         }
     }
+}
+
+/// The core as the configuration wants it.
+fn prepared(mut core: Core, setup: &PartSetup, now: Time) -> Core {
+    if setup.config.session.on_memory_pressure == MemoryPressure::ResetOldest {
+        core = core.with_reset_oldest();
+    }
+    core.publish(setup.links.announced.clone(), now);
+    // There is no link yet that could be among them.
+    core.deny(setup.policy.denied.clone(), now);
+    core
 }
 
 /// Starts accepting and dialling.
@@ -424,7 +436,7 @@ fn serve(
                 if forwarder.acl_allows(&peer, &target, dialled) {
                     return Ok(entered);
                 }
-                (entered.ended)(Moved::default());
+                (entered.ended)(Moved::nothing(ResetCode::Forbidden));
                 Err(OpenFailure::Denied)
             });
             answer(&inlets, key, result).await;
@@ -458,11 +470,7 @@ fn entered(
                 to_service: moved.to_local,
                 from_service: moved.from_local,
             };
-            let reason = match moved.ending {
-                Ending::Clean => "closed",
-                Ending::Cut => "reset",
-            };
-            permit.audit_close(traffic, reason);
+            permit.audit_close(traffic, &moved.why.to_string());
         }),
     }
 }

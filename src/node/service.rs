@@ -32,6 +32,9 @@ use crate::wire::failure::OpenFailure;
 use crate::wire::frame::ChannelId;
 use crate::wire::target::{Host, Target};
 
+/// Least pause between two looks at grants.
+const RECHECK_PAUSE: Duration = Duration::from_secs(1);
+
 /// Reads a configuration again.
 type ReadConfig = fn(&Path) -> Result<Config, String>;
 
@@ -75,15 +78,27 @@ impl Handle {
         self.own.inlets.commands.send(make(reply)).await.is_ok() && done.await.unwrap_or(false)
     }
 
-    /// Looks at everything that is allowed again, from time to time (R-R11).
+    /// Looks at everything that is allowed again, from time to time and when a session was resumed (R-R11).
     pub(super) async fn recheck(self: Arc<Self>) {
+        let embedded = || async {
+            match &self.embedded {
+                Some(part) => part.resumed.notified().await,
+                None => std::future::pending().await,
+            }
+        };
         loop {
-            tokio::time::sleep(RECHECK).await;
+            tokio::select! {
+                () = tokio::time::sleep(RECHECK) => {}
+                () = self.own.resumed.notified() => {}
+                () = embedded() => {}
+            }
             self.expel().await;
             Self::enforce(&self.own).await;
             if let Some(part) = &self.embedded {
                 Self::enforce(part).await;
             }
+            // Peers resume as often as they like.
+            tokio::time::sleep(RECHECK_PAUSE).await;
         }
     }
 
@@ -283,7 +298,7 @@ impl Handle {
             alias: self.alias(view.peer),
             endpoint: view.endpoint,
             direction: if view.dialled { "out" } else { "in" }.to_owned(),
-            state: "up".to_owned(),
+            state: if view.heard { "up" } else { "handshake" }.to_owned(),
             since_s: view.age.as_secs_f64(),
             last_answer_ms: Some(millis(view.last_answer)),
             error: None,
@@ -342,3 +357,6 @@ fn shown(session: u32, view: ChannelView) -> ChannelStatus {
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

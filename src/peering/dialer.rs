@@ -19,7 +19,7 @@ use crate::core::Joined;
 use crate::engine::{Command, Health};
 use crate::lcm::table::Table;
 use crate::limits::{
-    DIALS_AT_ONCE, LINK_DIAL, LINK_KNOWN_PATIENCE, LINK_OVERLAP, REDIAL, REDIAL_MAX,
+    DIALS_AT_ONCE, LINK_DIAL, LINK_KNOWN_PATIENCE, LINK_OVERLAP, REDIAL, REDIAL_MAX, REDIAL_REFUSED,
 };
 use crate::name::Name;
 use crate::name::certificate::PeerKeys;
@@ -66,8 +66,10 @@ pub struct Hurry {
 /// Why a try failed.
 #[derive(Debug, Error)]
 enum DialError {
-    #[error("no answer within {} s", LINK_DIAL.as_secs())]
+    #[error("no answer within {} s; is the network id and key the same at both ends?", LINK_DIAL.as_secs())]
     Timeout,
+    #[error("the other end does not take the link; is this node in its [network] allow?")]
+    Refused,
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error(transparent)]
@@ -80,10 +82,10 @@ impl Dialer {
         let this = Arc::new(self);
         let mut before = None;
         let mut told = false;
+        let mut refused = Duration::ZERO;
         while let Some((joined, stream)) = this.attempt(&mut told, &mut random).await {
-            told = false;
-            this.report.up(joined.peer);
-            let (health, mut watch) = watch::channel(Health::Good);
+            let peer = joined.peer;
+            let (health, mut watch) = watch::channel(Health::New);
             let link = Command::Link(joined, stream, Some(health));
             if this.commands.send(link).await.is_err() {
                 return;
@@ -94,15 +96,45 @@ impl Dialer {
                 before = None;
                 std::future::pending::<()>().await;
             };
+            // An error means that the link or the engine is gone.
+            let mut taken = false;
+            let life = async {
+                let first = watch.wait_for(|health| *health != Health::New).await;
+                taken = first.is_ok_and(|health| *health == Health::Good);
+                if taken {
+                    this.report.up(peer);
+                    let _gone = watch.wait_for(|health| *health != Health::Good).await;
+                }
+            };
             tokio::select! {
-                // An error means that the link or the engine is gone.
-                _gone = watch.wait_for(|health| *health != Health::Good) => {}
+                () = life => {}
                 () = overlap => {}
             }
-            this.report.down();
+            if taken {
+                this.report.down();
+                (told, refused) = (false, Duration::ZERO);
+            } else {
+                this.tell(&DialError::Refused, &mut told);
+                refused = this.rest(refused).await;
+            }
             before = Some(watch);
         }
         drop(before);
+    }
+
+    /// Leaves alone who let us go, for longer each time; says for how long. News of the network end it.
+    async fn rest(&self, last: Duration) -> Duration {
+        let longest = if self.table.is_idle() {
+            REDIAL_MAX
+        } else {
+            REDIAL_REFUSED
+        };
+        let pause = (last * 2).clamp(REDIAL, longest);
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = self.hurry.network.notified() => {}
+        }
+        pause
     }
 
     /// Tries until one try succeeds; `None` when the engine is gone.

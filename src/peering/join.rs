@@ -15,6 +15,7 @@ use crate::link::handshake::{Dialer, Judge, LinkError, LinkKeys, Listener, Step,
 use crate::name::Name;
 use crate::name::certificate::{LocalParty, PeerKeys, Verified};
 use crate::net::clock::calendar;
+use crate::net::seldom::{Pass, PerPeer};
 use crate::peering::firsts::Firsts;
 use crate::random::Random;
 
@@ -61,6 +62,8 @@ pub struct Joiner {
     /// What earlier links told of each neighbour.
     known: Mutex<BTreeMap<Name, Known>>,
     firsts: Mutex<Firsts>,
+    /// Lines about those who were turned away (R-X2).
+    lines: PerPeer,
 }
 
 /// What an earlier link told of a neighbour.
@@ -106,6 +109,7 @@ impl Joiner {
             standings: RwLock::new(standings),
             known: Mutex::default(),
             firsts: Mutex::default(),
+            lines: PerPeer::default(),
         }
     }
 
@@ -250,7 +254,9 @@ impl Joiner {
                 }
             }
             Err(JoinError::NotAllowed(peer) | JoinError::Denied(peer)) => {
-                tracing::info!(%peer, "a node that may not link was turned away");
+                if let Some(Pass { held_back }) = self.lines.pass(peer) {
+                    tracing::info!(%peer, held_back, "a node that may not link was turned away");
+                }
                 Greeting::Stranger(stream)
             }
             Err(error) => {

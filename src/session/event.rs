@@ -19,8 +19,10 @@ pub enum ResetCode {
     Killed,
     /// The grant that allowed it is gone.
     Forbidden,
-    /// The session's state is gone at one end.
+    /// The peer has no state of it.
     SessionLost,
+    /// The session has ended here.
+    SessionEnded(EndReason),
     /// Another code.
     Other(u8),
 }
@@ -32,7 +34,7 @@ impl ResetCode {
             Self::Connection => 1,
             Self::Killed => 2,
             Self::Forbidden => 3,
-            Self::SessionLost => 4,
+            Self::SessionLost | Self::SessionEnded(_) => 4,
             Self::Other(code) => code,
         }
     }
@@ -56,6 +58,7 @@ impl fmt::Display for ResetCode {
             Self::Killed => f.write_str("ended by the operator"),
             Self::Forbidden => f.write_str("no longer allowed"),
             Self::SessionLost => f.write_str("session lost"),
+            Self::SessionEnded(why) => write!(f, "session lost: {why}"),
             Self::Other(code) => write!(f, "reason {code}"),
         }
     }

@@ -551,7 +551,7 @@ impl Session {
         for (id, channel) in std::mem::take(&mut self.channels) {
             if !matches!(channel.phase, Phase::Refused(_) | Phase::Reset(_)) {
                 self.events
-                    .push_back(Event::Reset(id, ResetCode::SessionLost));
+                    .push_back(Event::Reset(id, ResetCode::SessionEnded(reason)));
             }
         }
         self.events.push_back(Event::Ended(reason));

@@ -257,7 +257,9 @@ impl World {
             }
             Event::Opened(key) => node.applications.wake(key),
             Event::Reset(key, code) => {
-                if code == ResetCode::SessionLost && self.report.restarts > 0 {
+                if self.report.restarts > 0
+                    && matches!(code, ResetCode::SessionLost | ResetCode::SessionEnded(_))
+                {
                     node.applications.may_be_cut(key, &mut self.oracle);
                 }
                 node.applications.was_cut(key, &mut self.oracle);

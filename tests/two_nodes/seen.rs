@@ -171,3 +171,28 @@ fn a_node_behind_another_is_looked_up_traced_and_drawn() {
     assert!(map.contains("<title>far at /"), "{map}");
     assert!(map.contains("with far, relayed</title>"), "{map}");
 }
+
+#[test]
+fn who_is_not_allowed_is_told_that_nobody_takes_its_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let [gateway, client] = ["gateway", "client"].map(|name| folder.path().join(name));
+    let name = keygen(&gateway);
+    keygen(&client);
+    let config = format!("[network]\nallow = []\n[link]\nlisten = [\"127.0.0.1:0\"]\n{GRANTS}");
+    let gateway = Node::start(&gateway, &config, &[]);
+    let config = client_config(&name, gateway.address("link"), "");
+    let client = Node::start(&client, &config, &[]);
+    let error = |status: &Value| {
+        let links = status["links"].as_array().unwrap();
+        assert!(links.iter().all(|link| link["state"] != "up"), "{links:?}");
+        let errors = links.iter().filter_map(|link| link["error"].as_str());
+        errors.map(str::to_owned).next()
+    };
+    wait_until("status says why there is no link", || {
+        error(&client.status()).is_some_and(|error| error.contains("does not take the link"))
+    });
+    // It stays so, however often it is tried.
+    for _ in 0..50 {
+        assert!(error(&client.status()).is_some());
+    }
+}

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 
 use rustix::process::Signal;
 
+use crate::channel_memory;
 use crate::node::{DEADLINE, GRANTS, Node, wait_until};
 use crate::pair::{
     Heard, Pair, answered, ask, echo, pattern, ping, reset, serve, socks, stream, v4,
@@ -74,7 +75,7 @@ fn a_reset_of_an_application_frees_its_channel_at_once_and_is_told_later() {
     wait_until("the channel is reset", || {
         channel(&pair.client)["state"] == "reset"
     });
-    assert_eq!(pair.client.status()["memory"]["used"], 0);
+    assert_eq!(channel_memory(&pair.client), 0);
     pair.gateway.signal(Signal::CONT);
     let expected = (Vec::new(), Some(ErrorKind::ConnectionReset));
     assert_eq!(heard.recv_timeout(DEADLINE).unwrap(), expected);
@@ -88,7 +89,7 @@ fn an_application_that_writes_on_is_not_read() {
     ping(&application, b"before");
     suspend(&pair);
     let state = channel(&pair.client);
-    let memory = pair.client.status()["memory"]["used"].clone();
+    let memory = channel_memory(&pair.client);
     application.set_nonblocking(true).unwrap();
     let bytes = pattern(0, 1 << 16);
     let mut written = 0;
@@ -101,7 +102,7 @@ fn an_application_that_writes_on_is_not_read() {
         (&after["sent"], &after["unacked"]),
         (&state["sent"], &state["unacked"])
     );
-    assert_eq!(pair.client.status()["memory"]["used"], memory);
+    assert_eq!(channel_memory(&pair.client), memory);
     application.set_nonblocking(false).unwrap();
     pair.gateway.signal(Signal::CONT);
     application.shutdown(Shutdown::Write).unwrap();

@@ -19,6 +19,9 @@ fn full(reset_oldest: bool) -> (World, [ChannelKey; 2], Node) {
     world.disconnect();
     let left = std::mem::replace(&mut world.nodes[1], node(3, 1));
     world.run(Duration::from_secs(10));
+    let why = ResetCode::SessionEnded(EndReason::MemoryPressure);
+    let told = |event: &Event| matches!(event, Event::Reset(_, code) if *code == why);
+    assert_eq!(world.saw(0, told), reset_oldest);
     world.nodes[0].events.clear();
     (world, [first, second], left)
 }

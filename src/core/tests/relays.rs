@@ -136,11 +136,12 @@ impl Mesh {
                 for side in 0..2 {
                     let node = &mut self.nodes[wire.ends[side]];
                     let (arriving, now) = (&mut wire.arriving[side], node.time(self.now));
-                    let used = node
-                        .core
-                        .receive(wire.links[side], arriving, &mut node.application, now)
-                        .unwrap();
-                    arriving.drain(..used);
+                    let (link, to) = (wire.links[side], &mut node.application);
+                    match node.core.receive(link, arriving, to, now) {
+                        Ok(used) => drop(arriving.drain(..used)),
+                        Err(LinkEnd::Goodbye) => node.core.link_down(link, now),
+                        Err(why) => panic!("{why}"),
+                    }
                 }
             }
             for node in &mut self.nodes {
@@ -475,4 +476,71 @@ fn a_trace_is_answered_by_each_node_on_the_way_and_by_the_end() {
         assert_eq!(traced.name, mesh.name(node));
         assert_eq!(traced.place, mesh.nodes[node].core.own_location());
     }
+}
+
+/// What a look-up of `peer` finds at node `from`: the number of its record, if it is there.
+fn look_up(mesh: &mut Mesh, from: usize, peer: Name) -> Option<u64> {
+    let seen = mesh.nodes[from].events.len();
+    mesh.nodes[from].core.look_up(peer, mesh.now);
+    mesh.run(Duration::from_secs(4));
+    let answer = mesh.nodes[from].events.iter().skip(seen);
+    let mut answer = answer.filter_map(|event| match event {
+        Event::Found(found) => Some(Some(found.seq)),
+        Event::NotFound(_) => Some(None),
+        _ => None,
+    });
+    answer.next().expect("an answer")
+}
+
+#[test]
+fn who_stops_is_not_found_any_more_until_it_comes_back() {
+    let wires = [(0, 1), (1, 2), (2, 3), (1, 4)];
+    let mut mesh = Mesh::new(5, &wires);
+    let peer = mesh.name(3);
+    mesh.run(Duration::from_secs(20));
+    let before = look_up(&mut mesh, 0, peer).expect("it is there");
+    let now = mesh.now;
+    mesh.nodes[3].core.close(now);
+    mesh.run(Duration::from_millis(150));
+    assert_eq!(mesh.wires.len(), 3, "its link has ended before its time");
+    for from in [0, 4] {
+        assert_eq!(look_up(&mut mesh, from, peer), None);
+    }
+    let mut numbers = mesh.nodes[3].events.iter().filter_map(|event| match event {
+        Event::Published(number) => Some(*number),
+        _ => None,
+    });
+    let last_seq = numbers.next_back().unwrap();
+    assert!(last_seq > before);
+
+    let cloak = Cloak {
+        last_seq,
+        ..Cloak::default()
+    };
+    mesh.nodes[3] = node_of(4, 2, cloak);
+    let now = mesh.now;
+    mesh.nodes[3].core.publish(Vec::new(), now);
+    mesh.link(2, 3, false);
+    mesh.run(Duration::from_secs(20));
+    for from in [0, 4] {
+        assert!(look_up(&mut mesh, from, peer) > Some(last_seq));
+    }
+}
+
+#[test]
+fn who_stops_waits_for_a_silent_directory_for_a_moment_only() {
+    let mut mesh = Mesh::new(2, &[(0, 1)]);
+    mesh.run(Duration::from_secs(5));
+    mesh.wires[0].silent = true;
+    let now = mesh.now;
+    mesh.nodes[1].core.close(now);
+    let link = mesh.wires[0].links[1];
+    let leaves = |mesh: &Mesh| mesh.nodes[1].core.links[&link].leaving;
+    assert!(!leaves(&mesh));
+    let due = mesh.nodes[1].core.poll_timeout();
+    assert!(due <= now + crate::limits::FAREWELL);
+    mesh.nodes[1]
+        .core
+        .handle_timeout(now + crate::limits::FAREWELL);
+    assert!(leaves(&mesh));
 }

@@ -50,6 +50,22 @@ fn a_day_of_suspension_costs_nothing_and_ends_at_once() {
 }
 
 #[test]
+fn a_suspension_for_longer_than_allowed_is_what_the_reset_tells() {
+    let mut world = World::new();
+    let options = &mut world.nodes[0].core.settings.session;
+    options.max_suspend = Some(Duration::from_secs(60));
+    world.connect();
+    let (near, _) = world.open();
+    world.disconnect();
+    world.run(Duration::from_secs(70));
+    let why = ResetCode::SessionEnded(EndReason::GivenUp);
+    assert!(world.saw(
+        0,
+        |event| matches!(event, Event::Reset(key, code) if (*key, *code) == (near, why))
+    ));
+}
+
+#[test]
 fn an_open_that_a_suspension_leaves_without_an_answer_fails_after_the_configured_time() {
     let mut world = World::new();
     world.connect();
