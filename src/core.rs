@@ -435,6 +435,10 @@ impl Core {
                 }
                 return;
             }
+            SessionEvent::Unanswered => {
+                self.seek_silent(peer, now);
+                return;
+            }
             SessionEvent::Suspended(reason) => {
                 self.seek(peer, now);
                 self.events.push_back(Event::WantLink(peer));
@@ -480,8 +484,8 @@ impl Core {
         }
     }
 
-    /// The peer can be reached: whatever waits for that goes on. `boot` is its boot id, as far as it is known.
-    fn peer_reachable(&mut self, peer: Name, boot: Option<[u8; 16]>, now: Time) {
+    /// A link to the peer is up, whose boot id is this: whatever waits for that goes on.
+    fn peer_linked(&mut self, peer: Name, boot: [u8; 16], now: Time) {
         let sessions = self
             .peers
             .get(&peer)
@@ -491,7 +495,7 @@ impl Core {
             let Some(entry) = self.sessions.get_mut(&number) else {
                 continue;
             };
-            let restarted = boot.is_some() && entry.boot.is_some() && entry.boot != boot;
+            let restarted = entry.boot.is_some_and(|known| known != boot);
             if entry.session.is_suspended() || entry.session.is_suspected() {
                 entry.session.link_event(LinkEvent::Up, now);
                 self.touched.insert(number);
@@ -500,6 +504,11 @@ impl Core {
                 self.check_state(number, now);
             }
         }
+        self.hurry(peer, now);
+    }
+
+    /// A way to the peer has come up: handshakes and requests that wait for one go on.
+    fn hurry(&mut self, peer: Name, now: Time) {
         if let Some(attempt) = self
             .peers
             .get_mut(&peer)

@@ -202,7 +202,7 @@ impl Core {
             self.overlay.shortcut_up(peer);
         }
         self.reroute_all(Some(peer), now);
-        self.peer_reachable(peer, Some(boot), now);
+        self.peer_linked(peer, boot, now);
         self.settle_overlay(now);
     }
 

@@ -7,6 +7,7 @@ mod links;
 mod memory;
 mod relays;
 mod relink;
+mod root;
 mod suspension;
 mod wander;
 

@@ -86,6 +86,8 @@ pub enum Event {
     Closed(ChannelId),
     /// The handshake is confirmed: the peer has the keys.
     Confirmed,
+    /// The peer owes an answer, and one to a question after it: it may have to be looked for.
+    Unanswered,
     /// The peer cannot be reached, for this reason: local reads pause.
     Suspended(Reason),
     /// The session goes on under a new pair of keys.
