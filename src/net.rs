@@ -3,8 +3,10 @@
 pub mod accept;
 pub mod addresses;
 pub mod clock;
+pub mod clones;
 pub mod descriptors;
 pub mod guests;
+mod netlink;
 pub mod owner;
 pub mod reading;
 pub mod seldom;

@@ -123,8 +123,8 @@ impl Core {
     }
 
     fn insert_link(&mut self, joined: Joined, now: Time) -> Option<LinkNumber> {
-        let itself = joined.peer == self.name();
-        if itself || self.links.len() >= LINKS_MAX || !self.room_for_peer(&joined.peer) {
+        let unwanted = joined.peer == self.name() || self.denied.contains(&joined.peer);
+        if unwanted || self.links.len() >= LINKS_MAX || !self.room_for_peer(&joined.peer) {
             return None;
         }
         self.next_link += 1;

@@ -1,6 +1,7 @@
 mod burst;
 mod clock;
 mod cookies;
+mod denied;
 mod hostile;
 mod links;
 mod memory;
@@ -19,7 +20,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::name::Identity;
 use crate::name::certificate::{OverlayId, StaticKey, Terms};
-use crate::session::EndReason;
+use crate::session::{EndReason, ResetCode};
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
 use crate::srm::resume::Reason;

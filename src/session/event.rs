@@ -109,6 +109,8 @@ pub enum EndReason {
     Goodbye,
     /// We said goodbye.
     Local,
+    /// Its node may not take part any more.
+    Expelled,
     /// The peer has proved that its state is gone.
     PeerLostState,
     /// The peer broke the protocol.
@@ -149,6 +151,9 @@ impl fmt::Display for EndReason {
         match self {
             Self::Goodbye => f.write_str("the peer said goodbye"),
             Self::Local => f.write_str("closed here"),
+            Self::Expelled => {
+                f.write_str("its node may not take part any more ([network] allow, deny)")
+            }
             Self::PeerLostState => f.write_str("the peer restarted"),
             Self::Misbehaved(what) => write!(f, "the peer broke the protocol: {what}"),
             Self::Forged => f.write_str("too many forged packets"),

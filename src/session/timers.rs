@@ -232,7 +232,7 @@ impl Session {
             .nobody_since()
             .is_some_and(|since| now.since(since) >= SESSION_IDLE);
         if idle && self.is_confirmed() {
-            self.close();
+            self.close(EndReason::Local);
         }
         if now.since(self.maintained_at) >= MAINTENANCE {
             self.maintained_at = now;
@@ -266,11 +266,11 @@ impl Session {
     }
 
     /// Says goodbye with the next packet and ends; at once when the peer cannot be reached.
-    pub fn close(&mut self) {
+    pub fn close(&mut self, reason: EndReason) {
         if self.is_suspended() || !self.is_confirmed() {
-            self.end(EndReason::Local);
+            self.end(reason);
         } else {
-            self.goodbye = Some(EndReason::Local);
+            self.goodbye = Some(reason);
         }
     }
 
