@@ -141,6 +141,8 @@ pub struct Surroundings {
     pub woken: Box<dyn Fn() + Send>,
     /// Writes down the number of the node's newest record in the directory.
     pub published: Box<dyn Fn(u64) + Send>,
+    /// Writes down the highest number seen of a node's records.
+    pub seen: Box<dyn Fn(Name, u64) + Send>,
     /// How peers are shown in logs.
     pub show: Box<dyn Fn(Name) -> String + Send>,
 }
@@ -489,6 +491,7 @@ impl Loop {
                 }
             }
             Event::Published(seq) => (self.surroundings.published)(seq),
+            Event::Seen(name, seq) => (self.surroundings.seen)(name, seq),
             Event::NotFound(name) => {
                 for reply in self.lookups.borrow_mut().remove(&name).unwrap_or_default() {
                     let _gone = reply.send(None);

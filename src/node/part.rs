@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use zeroize::Zeroizing;
 
@@ -25,7 +26,7 @@ use crate::net::clock::{Clock, calendar};
 use crate::net::tasks::Tasks;
 use crate::net::watch::NetworkWatch;
 use crate::node::routing::Routing;
-use crate::node::state;
+use crate::node::state::{self, Floors};
 use crate::node::{Dialers, StartError};
 use crate::peering::dialer::{Dialer, Endpoint};
 use crate::peering::finder::Finder;
@@ -138,9 +139,11 @@ impl Part {
     /// Starts core thread, accepting and dialling.
     pub(super) fn start(setup: PartSetup) -> Result<Self, StartError> {
         let mut random = system_random()?;
-        let tasks = Tasks::new(tokio::runtime::Handle::current());
+        let tasks = Tasks::new(Handle::current());
         let me = Arc::new(party(&setup, &mut random));
-        let record = setup.state_dir.as_deref().map(|dir| dir.join("record"));
+        let file = |name| setup.state_dir.as_deref().map(|dir| dir.join(name));
+        let (record, floors) = (file("record"), file("floors"));
+        let runtime = Handle::current();
         let clock = Clock::start();
         let memory = Shares::of(setup.config.limits.memory, setup.links.relay);
         let budget = Budget::new(memory.channels);
@@ -150,6 +153,12 @@ impl Part {
         if setup.config.session.on_memory_pressure == MemoryPressure::ResetOldest {
             core = core.with_reset_oldest();
         }
+        let named = Arc::clone(&setup.routing);
+        let floors = Floors::load(floors, runtime.clone(), |name| named.is_named(name));
+        for (name, number) in floors.iter() {
+            core.set_floor(name, number, clock.now());
+        }
+        let floors = Mutex::new(floors);
         core.publish(setup.links.announced.clone(), clock.now());
         tasks.spawn(keep_certified(Arc::clone(&me), setup.state_dir));
         let policy = setup.policy;
@@ -185,7 +194,11 @@ impl Part {
             }),
             resumed: Box::new(move || resumes.notify_one()),
             woken: Box::new(move || woken.network_changed()),
-            published: state::remember(record, tasks.clone()),
+            published: state::remember(record, runtime),
+            seen: Box::new(move |name, number| {
+                let mut floors = floors.lock().unwrap_or_else(PoisonError::into_inner);
+                floors.seen(name, number, |name| named.is_named(name));
+            }),
             show: Box::new(move |name| routing.show(name)),
         };
         let engine = Engine::start(core, clock, inlets.clone(), queues, surroundings)
