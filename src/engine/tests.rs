@@ -1,6 +1,6 @@
 //! The core thread by itself: what it logs, what ends it, what it tells of an ending.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
@@ -14,6 +14,7 @@ use crate::lcm::local::{Answer, LocalStream};
 use crate::lcm::pump::Pump;
 use crate::lcm::stream::Stream;
 use crate::lcm::table::Connection;
+use crate::link::frames::FrameSealer;
 use crate::name::Identity;
 use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
 use crate::random::Random;
@@ -24,6 +25,7 @@ use crate::ssm::schedule::Secret;
 use crate::ssm::suite::Suite;
 use crate::time::Calendar;
 use crate::wire::frame::ChannelId;
+use crate::wire::link::Head;
 
 fn party(seed: u8) -> LocalParty {
     let terms = Terms {
@@ -78,7 +80,7 @@ fn shell() -> Rc<Shell> {
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
-impl io::Write for Log {
+impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }
@@ -122,6 +124,23 @@ fn connection() -> (TcpStream, TcpStream) {
     (near, far)
 }
 
+/// A link whose other end has shown that it takes it.
+async fn linked(own: &Rc<Loop>, seed: u8, key: u8) -> (Link, TcpStream) {
+    let (near, mut far) = connection();
+    own.link(joined(seed, key), near, None, None);
+    let mut frame = Vec::new();
+    let secret = Secret::from_bytes([key ^ 0x80; 32].into());
+    FrameSealer::new(secret)
+        .seal(&Head::Ping(1), &mut frame)
+        .unwrap();
+    far.write_all(&frame).unwrap();
+    let link = *own.links.borrow().keys().last().unwrap();
+    while !own.links.borrow()[&link].heard.get() {
+        tokio::task::yield_now().await;
+    }
+    (link, far)
+}
+
 #[tokio::test]
 async fn a_peer_that_links_again_and_again_gets_thirty_lines() {
     let log = Log::default();
@@ -131,13 +150,10 @@ async fn a_peer_that_links_again_and_again_gets_thirty_lines() {
         .run_until(async {
             let own = Loop::new(shell(), surroundings());
             for key in 0..50 {
-                let (near, _far) = connection();
-                own.link(joined(2, key), near, None, None);
-                let last = *own.links.borrow().keys().last().unwrap();
-                own.end_link(last, "test", Reason::CarrierClosed);
+                let (link, _far) = linked(&own, 2, key).await;
+                own.end_link(link, "test", Reason::CarrierClosed);
             }
-            let (near, _far) = connection();
-            own.link(joined(3, 60), near, None, None);
+            linked(&own, 3, 60).await;
         })
         .await;
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
