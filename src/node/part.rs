@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::acl::Acl;
 use crate::config::{Allow, Config, MemoryPressure, SuiteName};
 use crate::core::{ChannelKey, Cloak, Core, Settings};
-use crate::engine::{Command, Engine, Inlets, Served, Surroundings, inlets};
+use crate::engine::{Command, Engine, Inlets, Seen, Served, Surroundings, inlets};
 use crate::forwarder::{Forwarder, Opened, OwnListeners, Traffic};
 use crate::lcm::local::LocalStream;
 use crate::lcm::pump::Moved;
@@ -26,7 +26,7 @@ use crate::net::clock::{Clock, calendar};
 use crate::net::tasks::Tasks;
 use crate::net::watch::NetworkWatch;
 use crate::node::routing::Routing;
-use crate::node::state::{self, Floors};
+use crate::node::state;
 use crate::node::{Dialers, StartError};
 use crate::peering::dialer::{Dialer, Endpoint};
 use crate::peering::finder::Finder;
@@ -38,7 +38,7 @@ use crate::session::{KeyUse, Options, ResetCode};
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
 use crate::ssm::suite::Suite;
-use crate::time::Calendar;
+use crate::time::{Calendar, Time};
 use crate::wire::failure::OpenFailure;
 use crate::wire::target::Target;
 
@@ -109,6 +109,13 @@ pub(super) struct PartSetup {
     pub(super) state_dir: Option<PathBuf>,
 }
 
+impl PartSetup {
+    /// A file in the state directory, if there is one.
+    fn state_file(&self, name: &str) -> Option<PathBuf> {
+        Some(self.state_dir.as_deref()?.join(name))
+    }
+}
+
 /// Channels that the forwarder serves, and where they lead: asked again when grants change.
 type ServedChannels = Arc<DashMap<ChannelKey, (Name, Target, SocketAddr)>>;
 
@@ -141,24 +148,12 @@ impl Part {
         let mut random = system_random()?;
         let tasks = Tasks::new(Handle::current());
         let me = Arc::new(party(&setup, &mut random));
-        let file = |name| setup.state_dir.as_deref().map(|dir| dir.join(name));
-        let (record, floors) = (file("record"), file("floors"));
-        let runtime = Handle::current();
+        let record = setup.state_file("record");
         let clock = Clock::start();
         let memory = Shares::of(setup.config.limits.memory, setup.links.relay);
         let budget = Budget::new(memory.channels);
-        let settings = settings(&setup, budget.clone(), record.as_deref());
-        let mut core = Core::new(Arc::clone(&me), settings, random.fork(), calendar())
-            .with_overlay_memory(memory.relay, memory.directory);
-        if setup.config.session.on_memory_pressure == MemoryPressure::ResetOldest {
-            core = core.with_reset_oldest();
-        }
-        let named = Arc::clone(&setup.routing);
-        let floors = Floors::load(floors, runtime.clone(), |name| named.is_named(name));
-        for (name, number) in floors.iter() {
-            core.set_floor(name, number, clock.now());
-        }
-        let floors = Mutex::new(floors);
+        let mut core = core(&setup, &me, &memory, &budget, random.fork());
+        let seen = keep_floors(&setup, &mut core, clock.now());
         core.publish(setup.links.announced.clone(), clock.now());
         tasks.spawn(keep_certified(Arc::clone(&me), setup.state_dir));
         let policy = setup.policy;
@@ -194,11 +189,8 @@ impl Part {
             }),
             resumed: Box::new(move || resumes.notify_one()),
             woken: Box::new(move || woken.network_changed()),
-            published: state::remember(record, runtime),
-            seen: Box::new(move |name, number| {
-                let mut floors = floors.lock().unwrap_or_else(PoisonError::into_inner);
-                floors.seen(name, number, |name| named.is_named(name));
-            }),
+            published: state::remember(record),
+            seen,
             show: Box::new(move |name| routing.show(name)),
         };
         let engine = Engine::start(core, clock, inlets.clone(), queues, surroundings)
@@ -360,8 +352,32 @@ fn party(setup: &PartSetup, random: &mut Random) -> LocalParty {
     )
 }
 
-/// Settings of the core; `record` holds the highest number of a record of earlier runs.
-fn settings(setup: &PartSetup, budget: Budget, record: Option<&Path>) -> Settings {
+fn core(
+    setup: &PartSetup,
+    me: &Arc<LocalParty>,
+    memory: &Shares,
+    budget: &Budget,
+    random: Random,
+) -> Core {
+    let settings = settings(setup, budget.clone());
+    let core = Core::new(Arc::clone(me), settings, random, calendar())
+        .with_overlay_memory(memory.relay, memory.directory);
+    match setup.config.session.on_memory_pressure {
+        MemoryPressure::ResetOldest => core.with_reset_oldest(),
+        MemoryPressure::Wait => core,
+    }
+}
+
+/// Hands the core what an earlier run has seen of records, and gives what writes down what this one sees.
+fn keep_floors(setup: &PartSetup, core: &mut Core, now: Time) -> Seen {
+    let routing = Arc::clone(&setup.routing);
+    state::floors(setup.state_file("floors"), routing, |name, number| {
+        core.set_floor(name, number, now);
+    })
+}
+
+fn settings(setup: &PartSetup, budget: Budget) -> Settings {
+    let record = setup.state_file("record");
     let (session, cloak) = (&setup.config.session, &setup.config.cloak);
     let names = session.suites.in_order(fast_aes());
     let suites: Vec<Suite> = names.iter().map(|name| suite(*name)).collect();
@@ -385,7 +401,9 @@ fn settings(setup: &PartSetup, budget: Budget, record: Option<&Path>) -> Setting
         cloak: Cloak {
             degree: cloak.degree,
             relay: setup.links.relay,
-            last_seq: record.and_then(state::number_in).unwrap_or_default(),
+            last_seq: record
+                .and_then(|path| state::number_in(&path))
+                .unwrap_or_default(),
             roots: cloak.roots.clone(),
             shortcuts: cloak.shortcuts,
         },

@@ -12,9 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 
+use crate::engine::Seen;
 use crate::keyfile::beside;
 use crate::limits::DIRECTORY_FLOORS_MAX;
 use crate::name::Name;
+use crate::node::routing::Routing;
 
 /// Longest line of the file of floors: name, number, and what is between and behind them.
 const FLOOR_LINE_MAX: u64 = 80;
@@ -127,8 +129,8 @@ impl Sheet {
 }
 
 /// Writes the newest of ever higher numbers down.
-pub(super) fn remember(path: Option<PathBuf>, runtime: Handle) -> Box<dyn Fn(u64) + Send> {
-    let sheet = path.map(|path| Sheet::new(path, runtime));
+pub(super) fn remember(path: Option<PathBuf>) -> Box<dyn Fn(u64) + Send> {
+    let sheet = path.map(|path| Sheet::new(path, Handle::current()));
     Box::new(move |number| {
         if let Some(sheet) = &sheet {
             sheet.put(format!("{number}\n"));
@@ -136,23 +138,39 @@ pub(super) fn remember(path: Option<PathBuf>, runtime: Handle) -> Box<dyn Fn(u64
     })
 }
 
-/// The highest number seen of a record of each node that somebody has named here (R-D5): nobody can show this
-/// node an older record after a restart.
+/// Hands out the numbers of an earlier run, and writes down those that are seen of nodes that the
+/// configuration names (R-D5).
+pub(super) fn floors(
+    path: Option<PathBuf>,
+    routing: Arc<Routing>,
+    mut take: impl FnMut(Name, u64),
+) -> Seen {
+    let floors = Floors::load(path, Handle::current(), |name| routing.is_named(name));
+    for (name, number) in &floors.known {
+        take(*name, *number);
+    }
+    let floors = Mutex::new(floors);
+    Box::new(move |name, number| {
+        let mut floors = floors.lock().unwrap_or_else(PoisonError::into_inner);
+        floors.seen(name, number, |name| routing.is_named(name));
+    })
+}
+
+/// The highest number seen of a record of each node that somebody has named here: nobody can show this node an
+/// older record after a restart.
 #[derive(Debug)]
-pub(super) struct Floors {
+struct Floors {
     known: BTreeMap<Name, u64>,
     sheet: Option<Sheet>,
 }
 
 impl Floors {
     /// Those of an earlier run, of nodes that are still named.
-    pub(super) fn load(
-        path: Option<PathBuf>,
-        runtime: Handle,
-        named: impl Fn(&Name) -> bool,
-    ) -> Self {
+    fn load(path: Option<PathBuf>, runtime: Handle, named: impl Fn(&Name) -> bool) -> Self {
         let max = FLOOR_LINE_MAX * DIRECTORY_FLOORS_MAX as u64;
-        let known = path.as_deref().and_then(|path| read(path, max, floors));
+        let known = path
+            .as_deref()
+            .and_then(|path| read(path, max, read_floors));
         let mut known = known.unwrap_or_default();
         known.retain(|name, _| named(name));
         Self {
@@ -161,12 +179,8 @@ impl Floors {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Name, u64)> {
-        self.known.iter().map(|(name, number)| (*name, *number))
-    }
-
     /// A record of a node was seen; `named` says whether this is written down.
-    pub(super) fn seen(&mut self, name: Name, number: u64, named: impl Fn(&Name) -> bool) {
+    fn seen(&mut self, name: Name, number: u64, named: impl Fn(&Name) -> bool) {
         let known = self.known.get(&name).is_some_and(|known| *known >= number);
         if known || !named(&name) {
             return;
@@ -184,7 +198,7 @@ impl Floors {
 }
 
 /// Lines of a name and a number.
-fn floors(text: &str) -> Result<BTreeMap<Name, u64>, String> {
+fn read_floors(text: &str) -> Result<BTreeMap<Name, u64>, String> {
     let floor = |(at, line): (usize, &str)| {
         let mut words = line.split_ascii_whitespace();
         let (name, number) = (words.next(), words.next());
@@ -246,7 +260,7 @@ mod tests {
         }
         written(&sheet).await;
         assert_eq!(number_in(&sheet.path), Some(499));
-        let remember = remember(Some(sheet.path.to_path_buf()), Handle::current());
+        let remember = remember(Some(sheet.path.to_path_buf()));
         remember(500);
         while number_in(&sheet.path) != Some(500) {
             tokio::task::yield_now().await;
@@ -260,16 +274,18 @@ mod tests {
         let load =
             |named: fn(&Name) -> bool| Floors::load(Some(path.clone()), Handle::current(), named);
         let mut floors = load(|_| true);
-        assert_eq!(floors.iter().count(), 0);
+        assert!(floors.known.is_empty());
         let named = |known: &Name| *known != name(3);
         for (seed, number) in [(1, 10), (2, 7), (3, 9), (1, 12), (1, 11), (2, 0)] {
             floors.seen(name(seed), number, named);
         }
         written(floors.sheet.as_ref().unwrap()).await;
-        let all: BTreeMap<_, _> = load(|_| true).iter().collect();
-        assert_eq!(all, BTreeMap::from([(name(1), 12), (name(2), 7)]));
+        assert_eq!(
+            load(|_| true).known,
+            BTreeMap::from([(name(1), 12), (name(2), 7)])
+        );
         let still_named = load(|known| *known == name(2));
-        assert_eq!(still_named.iter().collect::<Vec<_>>(), [(name(2), 7)]);
+        assert_eq!(still_named.known, BTreeMap::from([(name(2), 7)]));
     }
 
     #[tokio::test]
@@ -280,7 +296,7 @@ mod tests {
         for spoilt in ["\u{0}\u{1}", "rubbish", &format!("{good} 1\n{good} x\n")] {
             std::fs::write(&path, spoilt).unwrap();
             let mut floors = Floors::load(Some(path.clone()), Handle::current(), |_| true);
-            assert_eq!(floors.iter().count(), 0, "{spoilt:?}");
+            assert!(floors.known.is_empty(), "{spoilt:?}");
             floors.seen(good, 5, |_| true);
             written(floors.sheet.as_ref().unwrap()).await;
             assert_eq!(
@@ -288,7 +304,7 @@ mod tests {
                 format!("{good} 5\n")
             );
         }
-        let why = super::floors(&format!("{good} 1\n{good} x\n"));
+        let why = read_floors(&format!("{good} 1\n{good} x\n"));
         assert_eq!(why, Err("line 2 is no name and number".to_owned()));
         assert!(read(&path, 5, |_| Ok(())).is_none(), "it is too long");
     }
