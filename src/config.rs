@@ -143,6 +143,8 @@ pub struct NetworkConfig {
     pub key_file: Option<PathBuf>,
     /// Who may link. Default: whoever has the network key.
     pub allow: Allow,
+    /// Who has no part here, whatever else says so. Default nobody.
+    pub deny: BTreeSet<Name>,
 }
 
 /// Who may link to this node, besides the nodes pinned in `link.peers`.

@@ -56,7 +56,7 @@ use crate::core::shortcuts::Shortcut;
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
-use crate::session::{Event as SessionEvent, LinkEvent, Options, ResetCode, Session};
+use crate::session::{Event as SessionEvent, LinkEvent, Options, Session};
 use crate::srm::budget::Budget;
 use crate::ssm::handshake::Cookie;
 use crate::ssm::suite::Suite;
@@ -183,6 +183,8 @@ pub struct Core {
     relay: Relay,
     /// Who is looked up under which number.
     lookups: BTreeMap<u64, Name>,
+    /// Who has no part here (R-I5).
+    denied: BTreeSet<Name>,
     peers: BTreeMap<Name, Peer>,
     sessions: BTreeMap<u32, Entry>,
     next_session: u32,
@@ -241,6 +243,7 @@ impl Core {
             overlay,
             relay: Relay::new(Bounds::default()),
             lookups: BTreeMap::new(),
+            denied: BTreeSet::new(),
             peers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_session: 0,
@@ -432,6 +435,10 @@ impl Core {
                 }
                 return;
             }
+            SessionEvent::Unanswered => {
+                self.seek_silent(peer, now);
+                return;
+            }
             SessionEvent::Suspended(reason) => {
                 self.seek(peer, now);
                 self.events.push_back(Event::WantLink(peer));
@@ -477,8 +484,8 @@ impl Core {
         }
     }
 
-    /// The peer can be reached: whatever waits for that goes on. `boot` is its boot id, as far as it is known.
-    fn peer_reachable(&mut self, peer: Name, boot: Option<[u8; 16]>, now: Time) {
+    /// A link to the peer is up, whose boot id is this: whatever waits for that goes on.
+    fn peer_linked(&mut self, peer: Name, boot: [u8; 16], now: Time) {
         let sessions = self
             .peers
             .get(&peer)
@@ -488,7 +495,7 @@ impl Core {
             let Some(entry) = self.sessions.get_mut(&number) else {
                 continue;
             };
-            let restarted = boot.is_some() && entry.boot.is_some() && entry.boot != boot;
+            let restarted = entry.boot.is_some_and(|known| known != boot);
             if entry.session.is_suspended() || entry.session.is_suspected() {
                 entry.session.link_event(LinkEvent::Up, now);
                 self.touched.insert(number);
@@ -497,6 +504,11 @@ impl Core {
                 self.check_state(number, now);
             }
         }
+        self.hurry(peer, now);
+    }
+
+    /// A way to the peer has come up: handshakes and requests that wait for one go on.
+    fn hurry(&mut self, peer: Name, now: Time) {
         if let Some(attempt) = self
             .peers
             .get_mut(&peer)
@@ -525,25 +537,5 @@ impl Core {
     pub fn link_of(&self, session: u32) -> Option<LinkNumber> {
         let carrier = self.sessions.get(&session)?.carrier.as_ref();
         carrier.map(|carrier| carrier.link)
-    }
-
-    /// Ends a session: goodbye to the peer, reset to every channel. False when there is none.
-    pub fn kill_session(&mut self, number: u32, now: Time) -> bool {
-        self.end_session(number, ResetCode::Killed, now)
-    }
-
-    /// Resets a channel at both ends. False when there is none.
-    pub fn kill_channel(&mut self, key: ChannelKey, code: ResetCode, now: Time) -> bool {
-        let Some(entry) = self.sessions.get_mut(&key.session) else {
-            return false;
-        };
-        if entry.session.channel(key.channel).is_none() {
-            return false;
-        }
-        entry.session.reset(key.channel, code);
-        self.events.push_back(Event::Reset(key, code));
-        self.touched.insert(key.session);
-        self.settle(now);
-        true
     }
 }

@@ -101,6 +101,8 @@ pub enum Command {
     KillChannel(ChannelKey, ResetCode, oneshot::Sender<bool>),
     /// These may not take part any more: their sessions and links end.
     Expel(BTreeSet<Name>),
+    /// These have no part here from now on, and nobody else is denied.
+    Deny(BTreeSet<Name>),
     /// Close everything and end the thread.
     Stop,
 }
@@ -437,22 +439,30 @@ impl Loop {
             }
             Command::Expel(names) => {
                 let links = self.shell.with(|core, now| core.expel(&names, now));
-                let own = Rc::clone(self);
-                tokio::task::spawn_local(async move {
-                    // The goodbye leaves first; who does not heed it is cut off.
-                    tokio::time::sleep(DRAIN).await;
-                    for link in links {
-                        own.end_link(
-                            link,
-                            "its node may not link any more",
-                            Reason::CarrierClosed,
-                        );
-                    }
-                });
+                self.end_expelled(links);
+            }
+            Command::Deny(names) => {
+                let links = self.shell.with(|core, now| core.deny(names, now));
+                self.end_expelled(links);
             }
             Command::Stop => return std::ops::ControlFlow::Break(()),
         }
         std::ops::ControlFlow::Continue(())
+    }
+
+    fn end_expelled(self: &Rc<Self>, links: Vec<Link>) {
+        let own = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            // The goodbye leaves first; who does not heed it is cut off.
+            tokio::time::sleep(DRAIN).await;
+            for link in links {
+                own.end_link(
+                    link,
+                    "its node may not link any more",
+                    Reason::CarrierClosed,
+                );
+            }
+        });
     }
 
     fn event(self: &Rc<Self>, event: Event) {

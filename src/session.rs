@@ -44,6 +44,7 @@ use crate::name::Name;
 use crate::random::Random;
 use crate::session::pause::Pause;
 use crate::session::schedule::Schedule;
+use crate::session::timers::Doubt;
 use crate::srm::acks::{AckPolicy, Acks};
 use crate::srm::budget::Budget;
 use crate::srm::flight::Flight;
@@ -217,7 +218,7 @@ pub struct Session {
     pause: Option<Pause>,
     /// Cause of the last pause that was told.
     paused_for: Reason,
-    suspected: bool,
+    doubt: Doubt,
     idle_since: Option<Time>,
     maintained_at: Time,
     events: VecDeque<Event>,
@@ -284,7 +285,7 @@ impl Session {
             suspended_at: None,
             pause: None,
             paused_for: Reason::Other,
-            suspected: false,
+            doubt: Doubt::None,
             idle_since: Some(now),
             maintained_at: now,
             events: VecDeque::new(),

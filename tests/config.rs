@@ -405,6 +405,21 @@ fn listeners_for_some_users_read_as_written_and_are_shown() {
 }
 
 #[test]
+fn denied_names_read_as_written_and_are_shown() {
+    let config = accepted("deny.toml");
+    assert_eq!(config.network.deny, [name(2), name(3)].into());
+    let report = config.exposure().to_string();
+    for line in [
+        "Links accepted:\n  gw (agfiry65oqe7dfp5klns…)\nDenied, whatever else is allowed:\n",
+        "  phone.example:7700: never, phone (ahwuskggfdi4frxk5ebt…) is denied\n",
+        "  laptop (agats5yovb6rox2wunkg…)\n",
+        "  phone (ahwuskggfdi4frxk5ebt…)\n",
+    ] {
+        assert!(report.contains(line), "{line}\n{report}");
+    }
+}
+
+#[test]
 fn session_keys_read_as_written() {
     let session = accepted("every_session_key.toml").session;
     assert_eq!(
@@ -523,11 +538,12 @@ fn the_first_route_that_matches_decides_and_none_denies() {
 }
 
 #[test]
-fn a_reload_may_change_grants_routes_aliases_groups_and_allow_only() {
+fn a_reload_may_change_grants_routes_aliases_groups_allow_and_deny_only() {
     let client = accepted("client.toml");
     let mut free = client.clone();
     free.routes.clear();
     free.network.allow = Allow::Auto;
+    free.network.deny = [name(1)].into();
     free.forwarder = accepted("gateway.toml").forwarder;
     free.aliases = accepted("gateway.toml").aliases;
     assert_eq!(client.reload_difference(&free), Vec::<String>::new());
@@ -574,6 +590,8 @@ Links dialled:
 Links accepted:
   laptop (agats5yovb6rox2wunkg…)
   phone (ahwuskggfdi4frxk5ebt…)
+Denied, whatever else is allowed:
+  nobody
 Overlay:
   carries what other nodes send each other, sealed, and lets them join below it
   its directory tells every node of the overlay that this one is there

@@ -362,6 +362,58 @@ fn a_reload_that_takes_a_name_out_ends_its_links_and_a_missing_link_says_why() {
     });
 }
 
+#[test]
+fn a_name_that_a_reload_denies_loses_links_and_sessions_at_once_and_gets_no_others() {
+    for at_client in [false, true] {
+        let pair = Pair::new();
+        let port = serve(echo);
+        let mut open = pair.connect(port);
+        open.write_all(b"x").unwrap();
+        open.read_exact(&mut [0; 1]).unwrap();
+        let (node, other) = if at_client {
+            (&pair.client, &pair.gateway)
+        } else {
+            (&pair.gateway, &pair.client)
+        };
+        let name = other.status()["name"].as_str().unwrap().to_owned();
+        let file = node.folder.join("proxy.toml");
+        let config = fs::read_to_string(&file).unwrap();
+        // The client pins the gateway, the gateway allows the client: neither helps.
+        let denied = if at_client {
+            format!("[network]\ndeny = [\"{name}\"]\n{config}")
+        } else {
+            config.replace("[network]", &format!("[network]\ndeny = [\"{name}\"]"))
+        };
+        fs::write(&file, denied).unwrap();
+        node.signal(Signal::HUP);
+        let error = open.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        wait_until("neither link nor session is left", || {
+            let (near, far) = (node.status(), other.status());
+            let none = |list: &serde_json::Value| list.as_array().map(Vec::len) == Some(0);
+            let up = near["links"].as_array().unwrap().iter();
+            let up = up.filter(|link| link["state"] == "up").count();
+            up == 0 && none(&near["sessions"]) && none(&far["sessions"])
+        });
+        let log = fs::read_to_string(node.folder.join("log")).unwrap();
+        assert!(log.contains("its node may not take part any more"), "{log}");
+        if at_client {
+            assert_eq!(socks(pair.proxy(), &v4(port)).err(), Some(2));
+            wait_until("status says why", || {
+                let link = node.status()["links"][0].clone();
+                let error = link["error"].as_str().unwrap_or_default().to_owned();
+                error.contains("[network] deny")
+            });
+        }
+        fs::write(&file, config).unwrap();
+        node.signal(Signal::HUP);
+        wait_until("the link is back", || {
+            pair.client.status()["links"][0]["state"] == "up"
+        });
+        exchange(pair.connect(port), 3, 10_000);
+    }
+}
+
 /// Stands between a node and its neighbour, tells how long the first message of each link is, and can cut
 /// them all.
 struct Relay {

@@ -321,10 +321,16 @@ impl Directory {
         self.settle(context);
     }
 
+    /// Another root: what was asked may be lost, and is asked again at once.
+    pub fn other_root(&mut self, compass: &dyn Compass, now: Time) {
+        self.lookups.hurry(None, now);
+        self.settle(self.context(compass, now));
+    }
+
     /// The last link to a neighbour is gone: what was asked by way of it is asked again at once.
     pub fn neighbour_down(&mut self, name: Name, compass: &dyn Compass, now: Time) {
         self.sync.forget(name);
-        self.lookups.hurry(name, now);
+        self.lookups.hurry(Some(name), now);
         self.errands.hurry(name, now);
         self.changed(compass, now);
     }

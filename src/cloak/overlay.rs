@@ -81,6 +81,10 @@ pub enum Event {
     Moved,
     /// Which keys are this node's may have changed, or the ways to keys.
     Keys,
+    /// Ways to places may have opened or broken.
+    Ways,
+    /// Another root: whoever could not be reached may be again.
+    Root,
     /// A link to this node would help the tree; without one it only recovers more slowly.
     WantLink(Name),
     /// A relay says that nothing gets through to this node; it may lie.
@@ -189,7 +193,7 @@ impl Overlay {
 
     /// Tells the directory what has happened to the tree.
     fn tell_directory(&mut self, now: Time) {
-        let (mut moved, mut keys) = (false, false);
+        let (mut moved, mut keys, mut root) = (false, false, false);
         while let Some(event) = self.tree.poll_event() {
             self.events.push_back(match event {
                 tree::Event::Moved => {
@@ -200,6 +204,11 @@ impl Overlay {
                     keys = true;
                     Event::Keys
                 }
+                tree::Event::Ways => Event::Ways,
+                tree::Event::Root => {
+                    root = true;
+                    Event::Root
+                }
                 tree::Event::WantLink(name) => Event::WantLink(name),
             });
         }
@@ -208,6 +217,9 @@ impl Overlay {
             self.ask_directory(|directory, bearings| directory.moved(places, bearings, now));
         } else if keys {
             self.ask_directory(|directory, bearings| directory.changed(bearings, now));
+        }
+        if root {
+            self.ask_directory(|directory, bearings| directory.other_root(bearings, now));
         }
     }
 

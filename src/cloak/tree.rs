@@ -89,6 +89,10 @@ pub enum Event {
     Moved,
     /// Which keys are this node's may have changed, or the ways to keys.
     Keys,
+    /// Ways to places may have opened or broken: this node or a neighbour was cut off, or no longer is.
+    Ways,
+    /// Another root: whoever could not be reached may be again.
+    Root,
     /// A link to this node would help.
     WantLink(Name),
 }

@@ -59,6 +59,7 @@ impl Config {
             part("Listeners", self.listeners(), "none"),
             part("Links dialled", self.dialled(), "none"),
             part("Links accepted", self.accepted(), "none: nothing listens"),
+            part("Denied, whatever else is allowed", self.denied(), "nobody"),
             part("Overlay", self.overlay(), "nothing"),
             part(
                 "Destinations, first match wins",
@@ -129,6 +130,9 @@ impl Config {
 
     fn dialled(&self) -> Vec<String> {
         let line = |peer: &PeerEndpoint| match &peer.name {
+            Some(name) if self.network.deny.contains(name) => {
+                format!("{peer}: never, {} is denied", self.aliases.label(name))
+            }
             Some(name) => format!("{peer}: only {}", self.aliases.label(name)),
             None => format!("{peer}: {}", self.linkable()),
         };
@@ -140,14 +144,17 @@ impl Config {
             return Vec::new();
         }
         let mut lines = Vec::new();
+        let denied = |name: &Name| self.network.deny.contains(name);
         match (&self.network.allow, &self.network.key_file) {
             (Allow::Names(names), _) => {
-                lines.extend(names.iter().map(|name| self.aliases.label(name)));
+                let names = names.iter().filter(|name| !denied(name));
+                lines.extend(names.map(|name| self.aliases.label(name)));
             }
             (Allow::Auto, Some(_)) => lines.push("whoever has the network key".to_owned()),
             (Allow::Auto, None) => {}
         }
-        for name in self.link.peers.iter().filter_map(|peer| peer.name) {
+        let pinned = self.link.peers.iter().filter_map(|peer| peer.name);
+        for name in pinned.filter(|name| !denied(name)) {
             let label = self.aliases.label(&name);
             if !lines.contains(&label) {
                 lines.push(label);
@@ -157,6 +164,11 @@ impl Config {
             lines.push("nobody".to_owned());
         }
         lines
+    }
+
+    fn denied(&self) -> Vec<String> {
+        let names = self.network.deny.iter();
+        names.map(|name| self.aliases.label(name)).collect()
     }
 
     fn overlay(&self) -> Vec<String> {

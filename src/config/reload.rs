@@ -6,7 +6,7 @@ impl Config {
     /// The keys that differ in `new` and that a running node cannot change; a reload that would
     /// change any of them is refused as a whole (R-G1).
     ///
-    /// Grants, services, routes, aliases, groups and `allow` may differ. A changed alias that is
+    /// Grants, services, routes, aliases, groups, `allow` and `deny` may differ. A changed alias that is
     /// used in `link.peers` or in a `[[forward]]` shows up under that key.
     pub fn reload_difference(&self, new: &Self) -> Vec<String> {
         let embedded_key = |config: &Self| config.embedded.as_ref().map(|e| e.key.clone());

@@ -228,10 +228,12 @@ fn network(
     let section = r.one(root, "network");
     let id = r.text(&section, "id", value::network_id);
     let key_file = r.text(&section, "key_file", |text| place.path_unless("none", text));
+    let deny = r.list(&section, "deny", |text| aliases.several(text));
     NetworkConfig {
         id: id.unwrap_or_else(|| "home".to_owned()),
         key_file: key_file.flatten(),
         allow: allow(r, &section, aliases),
+        deny: deny.into_iter().flatten().flatten().collect(),
     }
 }
 

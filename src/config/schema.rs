@@ -39,7 +39,7 @@ const fn table(path: &'static str, shape: Shape, keys: &'static [&'static str]) 
 /// Every table, in the order of the shipped file.
 pub const TABLES: [Table; 17] = [
     table("identity", Shape::One, &["key"]),
-    table("network", Shape::One, &["id", "key_file", "allow"]),
+    table("network", Shape::One, &["id", "key_file", "allow", "deny"]),
     table("link", Shape::One, &["listen", "peers", "announce"]),
     table(
         "cloak",

@@ -2,6 +2,7 @@
 
 use crate::core::{Core, Event};
 use crate::limits::FAREWELL;
+use crate::session::EndReason;
 use crate::time::Time;
 use crate::wire::failure::OpenFailure;
 
@@ -10,7 +11,7 @@ impl Core {
     /// directory has heard of it, after [`FAREWELL`] at the latest.
     pub fn close(&mut self, now: Time) {
         for (number, entry) in &mut self.sessions {
-            entry.session.close();
+            entry.session.close(EndReason::Local);
             self.touched.insert(*number);
         }
         for ticket in std::mem::take(&mut self.requests).into_tickets() {

@@ -83,6 +83,9 @@ impl Core {
     /// Begins a handshake with a peer unless one is under way; `asked` names a session whose state it
     /// shall confirm.
     pub(super) fn start_handshake(&mut self, peer: Name, asked: Option<u32>, now: Time) {
+        if self.denied.contains(&peer) {
+            return;
+        }
         self.stirred = true;
         let known = self.peers.entry(peer).or_default();
         if let Some(attempt) = &mut known.attempt {
@@ -299,6 +302,9 @@ impl Core {
         let received = responder.read(message, calendar, &serial, &mut self.random);
         let Ok(received) = received else { return };
         let peer = received.peer();
+        if self.denied.contains(&peer) {
+            return;
+        }
         if route.from != peer.tag() || self.loses_crossing(peer) || self.is_replay(peer, &received)
         {
             return;
@@ -417,7 +423,7 @@ impl Core {
         }
         if let Some(entry) = self.sessions.get_mut(&fresh) {
             entry.spare = true;
-            entry.session.close();
+            entry.session.close(EndReason::Local);
             self.touched.insert(fresh);
         }
         true

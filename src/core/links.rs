@@ -123,8 +123,8 @@ impl Core {
     }
 
     fn insert_link(&mut self, joined: Joined, now: Time) -> Option<LinkNumber> {
-        let itself = joined.peer == self.name();
-        if itself || self.links.len() >= LINKS_MAX || !self.room_for_peer(&joined.peer) {
+        let unwanted = joined.peer == self.name() || self.denied.contains(&joined.peer);
+        if unwanted || self.links.len() >= LINKS_MAX || !self.room_for_peer(&joined.peer) {
             return None;
         }
         self.next_link += 1;
@@ -202,7 +202,7 @@ impl Core {
             self.overlay.shortcut_up(peer);
         }
         self.reroute_all(Some(peer), now);
-        self.peer_reachable(peer, Some(boot), now);
+        self.peer_linked(peer, boot, now);
         self.settle_overlay(now);
     }
 

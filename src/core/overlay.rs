@@ -87,14 +87,18 @@ impl Core {
 
     /// Drains what the overlay has to say.
     pub(super) fn settle_overlay(&mut self, now: Time) {
-        let mut changed = false;
+        let (mut changed, mut root) = (false, false);
         while let Some(event) = self.overlay.poll_event() {
             self.stirred = true;
             // Others concern one peer at most, and remote nodes cause them as they like.
-            changed |= matches!(event, OverlayEvent::Moved | OverlayEvent::Keys);
+            changed |= matches!(
+                event,
+                OverlayEvent::Moved | OverlayEvent::Keys | OverlayEvent::Ways | OverlayEvent::Root
+            );
             match event {
                 OverlayEvent::Moved => self.moved(now),
-                OverlayEvent::Keys => {}
+                OverlayEvent::Keys | OverlayEvent::Ways => {}
+                OverlayEvent::Root => root = true,
                 OverlayEvent::WantLink(peer) => self.want_tie(peer, now),
                 OverlayEvent::Found { query, found } => {
                     self.note_seen(query);
@@ -115,6 +119,9 @@ impl Core {
         }
         if changed {
             self.reroute_all(None, now);
+        }
+        if root {
+            self.seek_again(now);
         }
     }
 

@@ -124,7 +124,13 @@ impl Core {
 
     /// Opens the channel if a peer can be reached and few enough others have no answer there.
     fn try_open(&mut self, via: &[Name], target: Target, port: u16, now: Time) -> Tried {
+        if via.iter().all(|via| self.denied.contains(via)) {
+            return Tried::Failed(OpenFailure::Denied);
+        }
         for via in via {
+            if self.denied.contains(via) {
+                continue;
+            }
             if let Some(number) = self.live_session(*via) {
                 let Some(entry) = self.sessions.get_mut(&number) else {
                     continue;

@@ -5,6 +5,7 @@ use crate::cloak::overlay::Found;
 use crate::core::{Core, Event, Peer};
 use crate::limits::{AVOID, SEEK_PAUSE, SEEK_PAUSE_MAX};
 use crate::name::Name;
+use crate::session::LinkEvent;
 use crate::time::Time;
 use crate::wire::tag::Tag;
 
@@ -98,11 +99,35 @@ impl Core {
         }
         self.reroute_all(Some(peer), now);
         if self.is_reachable(peer) {
-            self.peer_reachable(peer, None, now);
+            self.meet(peer, now);
         } else {
             // It hangs elsewhere by now: the next look-up asks for a newer record.
             self.overlay.forget(peer);
         }
+    }
+
+    /// There is a way to the places of a peer's record: sessions take it that have none, or whose peer hangs
+    /// elsewhere than they know.
+    fn meet(&mut self, peer: Name, now: Time) {
+        let Some(known) = self.peers.get(&peer) else {
+            return;
+        };
+        for number in known.sessions.clone() {
+            let Some(entry) = self.sessions.get_mut(&number) else {
+                continue;
+            };
+            // The first place of a record is the present one.
+            let recorded = self.peers.get(&peer).and_then(|known| known.places.first());
+            let told = entry.session.destination();
+            let elsewhere = told
+                .zip(recorded)
+                .is_some_and(|(told, place)| !told.is(place));
+            if entry.session.is_suspended() || elsewhere {
+                entry.session.link_event(LinkEvent::Up, now);
+                self.touched.insert(number);
+            }
+        }
+        self.hurry(peer, now);
     }
 
     /// A look-up found nothing: the next one follows while somebody waits.
@@ -123,6 +148,34 @@ impl Core {
             known.seek.wanted = false;
             known.seek.since = None;
         }
+    }
+
+    /// The peer of a live session does not answer: it may hang elsewhere and be unable to tell.
+    pub(super) fn seek_silent(&mut self, peer: Name, now: Time) {
+        self.overlay.forget(peer);
+        self.seek(peer, now);
+    }
+
+    /// Another root: whoever could not be reached may be again, and records are where they can be found.
+    pub(super) fn seek_again(&mut self, now: Time) {
+        for known in self.peers.values_mut().filter(|known| known.seek.wanted) {
+            known.seek.next_at = now;
+        }
+        for (number, entry) in &mut self.sessions {
+            let session = &mut entry.session;
+            let waits = session.is_suspended() || session.is_suspected();
+            if waits && self.neighbours.preferred(session.peer().tag()).is_none() {
+                session.link_event(LinkEvent::Up, now);
+                self.touched.insert(*number);
+            }
+        }
+    }
+
+    /// Whether somebody waits for a peer, and no session with it goes well.
+    fn is_sought(&self, peer: Name) -> bool {
+        let live = self.live_session(peer);
+        let live = live.and_then(|number| self.sessions.get(&number));
+        live.is_none_or(|live| live.session.is_suspected()) && self.is_wanted(peer)
     }
 
     /// A relay says that the way to this one is broken. It proves nothing, so the session only asks for a
@@ -175,10 +228,10 @@ impl Core {
             .map(|(name, _)| *name)
             .collect();
         for peer in due {
-            if self.is_wanted(peer) && self.live_session(peer).is_none() {
+            if self.is_sought(peer) {
                 self.seek(peer, now);
-            } else if let Some(known) = self.peers.get_mut(&peer) {
-                known.seek.wanted = false;
+            } else {
+                self.seek_done(peer);
             }
         }
         self.settle_overlay(now);

@@ -1,11 +1,13 @@
 mod burst;
 mod clock;
 mod cookies;
+mod denied;
 mod hostile;
 mod links;
 mod memory;
 mod relays;
 mod relink;
+mod root;
 mod suspension;
 mod wander;
 
@@ -18,7 +20,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::name::Identity;
 use crate::name::certificate::{OverlayId, StaticKey, Terms};
-use crate::session::EndReason;
+use crate::session::{EndReason, ResetCode};
 use crate::srm::acks::AckPolicy;
 use crate::srm::budget::Budget;
 use crate::srm::resume::Reason;

@@ -1,4 +1,5 @@
-//! Who may still take part: certificates of peers, and names that were taken out (R-R11, R-I5).
+//! Who may still take part: certificates of peers, names that were taken out, and what the operator ends
+//! (R-R11, R-I5).
 
 use std::collections::BTreeSet;
 
@@ -70,18 +71,37 @@ impl Core {
             .map(|(number, _)| *number)
             .collect();
         for number in sessions {
-            self.end_session(number, ResetCode::Forbidden, now);
+            self.end_session(number, ResetCode::Forbidden, EndReason::Expelled, now);
         }
         let links = self.links.iter().filter(|(_, link)| of(link.peer));
         links.map(|(number, _)| *number).collect()
     }
 
+    /// From here on these have no part here, and nobody else is denied: no link, no session, no request.
+    /// Sessions of theirs end as in [`Self::expel`], whose links it gives, too.
+    pub fn deny(&mut self, names: BTreeSet<Name>, now: Time) -> Vec<LinkNumber> {
+        self.denied.clone_from(&names);
+        for name in &names {
+            if let Some(known) = self.peers.get_mut(name) {
+                known.attempt = None;
+            }
+        }
+        self.poll_requests(now);
+        self.expel(&names, now)
+    }
+
     /// Ends a session: goodbye to the peer, reset to every channel. False when there is none.
-    pub(super) fn end_session(&mut self, number: u32, code: ResetCode, now: Time) -> bool {
+    pub(super) fn end_session(
+        &mut self,
+        number: u32,
+        code: ResetCode,
+        reason: EndReason,
+        now: Time,
+    ) -> bool {
         let Some(entry) = self.sessions.get_mut(&number) else {
             return false;
         };
-        entry.session.close();
+        entry.session.close(reason);
         let ids: Vec<ChannelId> = entry.session.channels().map(|(id, _)| id).collect();
         for channel in ids {
             let key = ChannelKey {
@@ -91,6 +111,26 @@ impl Core {
             self.events.push_back(Event::Reset(key, code));
         }
         self.touched.insert(number);
+        self.settle(now);
+        true
+    }
+
+    /// Ends a session: goodbye to the peer, reset to every channel. False when there is none.
+    pub fn kill_session(&mut self, number: u32, now: Time) -> bool {
+        self.end_session(number, ResetCode::Killed, EndReason::Local, now)
+    }
+
+    /// Resets a channel at both ends. False when there is none.
+    pub fn kill_channel(&mut self, key: ChannelKey, code: ResetCode, now: Time) -> bool {
+        let Some(entry) = self.sessions.get_mut(&key.session) else {
+            return false;
+        };
+        if entry.session.channel(key.channel).is_none() {
+            return false;
+        }
+        entry.session.reset(key.channel, code);
+        self.events.push_back(Event::Reset(key, code));
+        self.touched.insert(key.session);
         self.settle(now);
         true
     }

@@ -31,7 +31,7 @@ use crate::node::{Dialers, StartError};
 use crate::peering::dialer::{Dialer, Endpoint};
 use crate::peering::finder::Finder;
 use crate::peering::greeter::greet;
-use crate::peering::join::Joiner;
+use crate::peering::join::{Joiner, Standing};
 use crate::peering::report::Report;
 use crate::random::Random;
 use crate::session::{KeyUse, Options, ResetCode};
@@ -58,40 +58,46 @@ pub(super) struct Links {
     pub(super) relay: bool,
 }
 
-/// Who may link (R-O4).
+/// Who may link (R-O4), and who has no part here (R-I5).
 #[derive(Clone, Debug)]
-pub(super) enum Policy {
-    /// Whoever has the network key.
-    Key,
-    /// These.
-    Names(BTreeSet<Name>),
+pub(super) struct Policy {
+    /// These; whoever has the network key if there is no list.
+    allowed: Option<BTreeSet<Name>>,
+    pub(super) denied: BTreeSet<Name>,
 }
 
 impl Policy {
     pub(super) fn only(name: Name) -> Self {
-        Self::Names(BTreeSet::from([name]))
+        Self {
+            allowed: Some(BTreeSet::from([name])),
+            denied: BTreeSet::new(),
+        }
     }
 
-    /// The policy of a configuration; the embedded node always may.
+    /// The policy of a configuration; pinned nodes may, unless they are denied, and the embedded node always.
     pub(super) fn of(config: &Config, has_key: bool, embedded: Option<Name>) -> Self {
-        let mut names: BTreeSet<Name> = match &config.network.allow {
-            Allow::Names(names) => names.iter().copied().collect(),
-            Allow::Auto if has_key => return Self::Key,
-            Allow::Auto => config
-                .link
-                .peers
-                .iter()
-                .filter_map(|peer| peer.name)
-                .collect(),
+        let listed = match &config.network.allow {
+            Allow::Names(names) => Some(names.clone()),
+            Allow::Auto if has_key => None,
+            Allow::Auto => Some(BTreeSet::new()),
         };
-        names.extend(embedded);
-        Self::Names(names)
+        let pinned = config.link.peers.iter().filter_map(|peer| peer.name);
+        let allowed = listed.map(|names| names.into_iter().chain(pinned).chain(embedded).collect());
+        let mut denied = config.network.deny.clone();
+        if let Some(embedded) = embedded {
+            denied.remove(&embedded);
+        }
+        Self { allowed, denied }
     }
 
-    pub(super) fn allows(&self, name: &Name) -> bool {
-        match self {
-            Self::Key => true,
-            Self::Names(names) => names.contains(name),
+    pub(super) fn standing(&self, name: &Name) -> Standing {
+        let listed = |names: &BTreeSet<Name>| names.contains(name);
+        if listed(&self.denied) {
+            Standing::Denied
+        } else if self.allowed.as_ref().is_none_or(listed) {
+            Standing::Allowed
+        } else {
+            Standing::Unknown
         }
     }
 }
@@ -152,15 +158,17 @@ impl Part {
         let clock = Clock::start();
         let memory = Shares::of(setup.config.limits.memory, setup.links.relay);
         let budget = Budget::new(memory.channels);
-        let mut core = core(&setup, &me, &memory, &budget, random.fork());
+        let settings = settings(&setup, budget.clone());
+        let core = Core::new(Arc::clone(&me), settings, random.fork(), calendar())
+            .with_overlay_memory(memory.relay, memory.directory);
+        let mut core = prepared(core, &setup, clock.now());
         let seen = keep_floors(&setup, &mut core, clock.now());
-        core.publish(setup.links.announced.clone(), clock.now());
         tasks.spawn(keep_certified(Arc::clone(&me), setup.state_dir));
         let policy = setup.policy;
         let joiner = Arc::new(Joiner::new(
             me,
             setup.network_key,
-            Box::new(move |name: &Name| policy.allows(name)),
+            Box::new(move |name: &Name| policy.standing(name)),
         ));
         let forwarder = Forwarder::new(setup.acl.unwrap_or_default(), setup.own_listeners, false);
         let served = ServedChannels::default();
@@ -259,6 +267,17 @@ impl Shares {
     }
 }
 
+/// The core as the configuration wants it.
+fn prepared(mut core: Core, setup: &PartSetup, now: Time) -> Core {
+    if setup.config.session.on_memory_pressure == MemoryPressure::ResetOldest {
+        core = core.with_reset_oldest();
+    }
+    core.publish(setup.links.announced.clone(), now);
+    // There is no link yet that could be among them.
+    core.deny(setup.policy.denied.clone(), now);
+    core
+}
+
 /// Starts accepting and dialling.
 fn link(
     links: Links,
@@ -350,22 +369,6 @@ fn party(setup: &PartSetup, random: &mut Random) -> LocalParty {
         random.bytes(),
         overlay,
     )
-}
-
-fn core(
-    setup: &PartSetup,
-    me: &Arc<LocalParty>,
-    memory: &Shares,
-    budget: &Budget,
-    random: Random,
-) -> Core {
-    let settings = settings(setup, budget.clone());
-    let core = Core::new(Arc::clone(me), settings, random, calendar())
-        .with_overlay_memory(memory.relay, memory.directory);
-    match setup.config.session.on_memory_pressure {
-        MemoryPressure::ResetOldest => core.with_reset_oldest(),
-        MemoryPressure::Wait => core,
-    }
 }
 
 /// Hands the core what an earlier run has seen of records, and gives what writes down what this one sees.
@@ -495,6 +498,38 @@ fn entered(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Source;
+
+    fn name(seed: u8) -> Name {
+        Identity::from_seed(&[seed; 32]).name()
+    }
+
+    #[test]
+    fn pinned_nodes_may_link_beside_a_list_and_nobody_who_is_denied() {
+        let [allowed, pinned, denied, embedded, stranger] = [1, 2, 3, 4, 5].map(name);
+        let text = format!(
+            "[network]\nallow = [\"{allowed}\", \"{denied}\"]\ndeny = [\"{denied}\", \"{embedded}\"]\n\
+             [link]\npeers = [\"{pinned}@a:1\", \"{denied}@b:1\"]\n"
+        );
+        let source = Source {
+            path: Path::new("proxy.toml"),
+            text: &text,
+            read: &|_| Err(String::new()),
+        };
+        let config = Config::parse(&source, 1 << 30).unwrap();
+        for has_key in [false, true] {
+            let policy = Policy::of(&config, has_key, Some(embedded));
+            for (name, standing) in [
+                (allowed, Standing::Allowed),
+                (pinned, Standing::Allowed),
+                (embedded, Standing::Allowed),
+                (denied, Standing::Denied),
+                (stranger, Standing::Unknown),
+            ] {
+                assert_eq!(policy.standing(&name), standing, "{has_key} {name}");
+            }
+        }
+    }
 
     #[test]
     fn what_is_kept_for_others_is_part_of_the_memory() {

@@ -23,6 +23,7 @@ use crate::net::clock::Clock;
 use crate::node::part::{PartControl, Policy};
 use crate::node::routing::Routing;
 use crate::node::service::overlay::{fractional_millis, health};
+use crate::peering::join::Standing;
 use crate::peering::report::Missing;
 use crate::proxy::Router;
 use crate::session::{Phase, ResetCode};
@@ -101,31 +102,26 @@ impl Handle {
         }
     }
 
-    /// Ends links of nodes that may not link, with the sessions on them. Pinned peers may, and the embedded
-    /// node.
+    /// Ends links of nodes that may not link, with the sessions on them. Shortcuts are for sessions only, and
+    /// need no right to link.
     async fn expel(&self) {
         if let Some(view) = Self::view(&self.own).await {
-            self.expel_of(view.links.iter().map(|link| link.peer)).await;
+            let links = view.links.iter().filter(|link| !link.shortcut);
+            self.expel_of(links.map(|link| link.peer)).await;
         }
     }
 
     /// The same among these names.
     async fn expel_of(&self, names: impl Iterator<Item = Name>) {
-        let config = self.routing.config();
-        let pinned: BTreeSet<Name> = config
-            .link
-            .peers
-            .iter()
-            .filter_map(|peer| peer.name)
-            .collect();
-        let gone: BTreeSet<Name> = names
-            .filter(|name| !self.own.joiner.allows(name) && !pinned.contains(name))
-            .filter(|name| self.routing.embedded() != Some(*name))
-            .collect();
+        let gone: BTreeSet<Name> = names.filter(|name| !self.may_link(name)).collect();
         if !gone.is_empty() {
             // The engine is gone when the node stops.
             let _stopping = self.own.inlets.commands.send(Command::Expel(gone)).await;
         }
+    }
+
+    fn may_link(&self, name: &Name) -> bool {
+        self.own.joiner.standing(name) == Standing::Allowed
     }
 
     /// Resets the channels that the access list in force forbids (R-G1).
@@ -218,13 +214,14 @@ impl Service for Handle {
         // Sessions through relays need no right to link; only who loses it has to go.
         let sessions = Self::view(&self.own).await.map(|view| view.sessions);
         let peers = sessions.into_iter().flatten().map(|session| session.peer);
-        let allowed: Vec<Name> = peers.filter(|peer| self.own.joiner.allows(peer)).collect();
+        let allowed: Vec<Name> = peers.filter(|peer| self.may_link(peer)).collect();
         self.own
             .forwarder
             .replace_acl(new.forwarder.clone().unwrap_or_default());
+        let denied = policy.denied.clone();
         self.own
             .joiner
-            .replace_policy(Box::new(move |name| policy.allows(name)));
+            .replace_policy(Box::new(move |name| policy.standing(name)));
         if let (Some(part), Some(table)) = (&self.embedded, &new.embedded) {
             let acl: Acl = table.acl(self.routing.own());
             part.forwarder.replace_acl(acl);
@@ -232,9 +229,10 @@ impl Service for Handle {
         }
         self.routing.replace(Arc::new(new));
         Self::enforce(&self.own).await;
+        let _stopping = self.own.inlets.commands.send(Command::Deny(denied)).await;
         self.expel_of(allowed.into_iter()).await;
         self.expel().await;
-        Ok("grants, services, routes, aliases, groups and allow".to_owned())
+        Ok("grants, services, routes, aliases, groups, allow and deny".to_owned())
     }
 
     fn choose(&self, host: &Host, port: u16) -> Result<(Vec<Name>, Target), OpenFailure> {

@@ -194,6 +194,9 @@ impl Dialer {
 
     async fn dial(&self, random: Random) -> Result<(Joined, std::net::TcpStream), DialError> {
         let name = self.endpoint.pinned.or_else(|| self.report.peer());
+        if let Some(name) = name {
+            self.joiner.may_dial(name)?;
+        }
         let known = name.and_then(|name| self.joiner.keys(&name));
         let whole = async {
             match known {

@@ -16,7 +16,7 @@ use crate::engine::Command;
 use crate::limits::{FOUND_DIALS_AT_ONCE, LINK_DIAL};
 use crate::name::Name;
 use crate::net::tasks::Tasks;
-use crate::peering::join::Joiner;
+use crate::peering::join::{Joiner, Standing};
 use crate::peering::options::set_link_options;
 use crate::random::Random;
 
@@ -50,8 +50,10 @@ impl Finder {
     /// Tries to link to `peer` at one of these endpoints, unless a try is under way. The overlay's word alone
     /// makes nobody a neighbour who may not be one.
     pub fn dial(&self, peer: Name, endpoints: Vec<String>, shortcut: bool) {
-        if !shortcut && !self.joiner.allows(&peer) {
-            return;
+        match self.joiner.standing(&peer) {
+            Standing::Allowed => {}
+            Standing::Unknown if shortcut => {}
+            Standing::Unknown | Standing::Denied => return,
         }
         let mut under_way = self
             .under_way
@@ -132,11 +134,13 @@ mod tests {
         let me = LocalParty::new(identity, key, terms, [1; 16], OverlayId::of("test"));
         let friend = Identity::from_seed(&[2; 32]).name();
         let stranger = Identity::from_seed(&[3; 32]).name();
-        let joiner = Joiner::new(
-            Arc::new(me),
-            None,
-            Box::new(move |name: &Name| *name == friend),
-        );
+        let denied = Identity::from_seed(&[4; 32]).name();
+        let standing = move |name: &Name| match *name {
+            name if name == friend => Standing::Allowed,
+            name if name == denied => Standing::Denied,
+            _ => Standing::Unknown,
+        };
+        let joiner = Joiner::new(Arc::new(me), None, Box::new(standing));
         let (commands, _received) = mpsc::channel(1);
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let finder = Finder::new(Arc::new(joiner), commands, tasks, Random::from_number(1));
@@ -148,5 +152,6 @@ mod tests {
         assert!(dials(friend, false));
         // The peer of a session of ours; the link takes no part in the overlay.
         assert!(dials(stranger, true));
+        assert!(!dials(denied, true));
     }
 }

@@ -19,8 +19,19 @@ use crate::net::seldom::{Pass, PerPeer};
 use crate::peering::firsts::Firsts;
 use crate::random::Random;
 
-/// Decides whether a proved name may link.
-pub type Allows = Box<dyn Fn(&Name) -> bool + Send + Sync>;
+/// What a proved name may do here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It may link.
+    Allowed,
+    /// It may not, unless we dial it by its name.
+    Unknown,
+    /// It has no part here.
+    Denied,
+}
+
+/// Tells what a name may do.
+pub type Standings = Box<dyn Fn(&Name) -> Standing + Send + Sync>;
 
 /// Why a link did not come about.
 #[derive(Debug, Error)]
@@ -38,13 +49,16 @@ pub enum JoinError {
     /// The name is not in `[network] allow` nor pinned.
     #[error("{0} may not link: add it to [network] allow, or pin it as NAME@HOST:PORT")]
     NotAllowed(Name),
+    /// The name is on the deny list.
+    #[error("{0} is on the list [network] deny")]
+    Denied(Name),
 }
 
 /// Runs link handshakes for one node.
 pub struct Joiner {
     me: Arc<LocalParty>,
     network_key: Option<Zeroizing<[u8; 32]>>,
-    allows: RwLock<Allows>,
+    standings: RwLock<Standings>,
     /// What earlier links told of each neighbour.
     known: Mutex<BTreeMap<Name, Known>>,
     firsts: Mutex<Firsts>,
@@ -83,16 +97,16 @@ pub enum Greeting {
 }
 
 impl Joiner {
-    /// A joiner for `me`; `allows` decides who may link.
+    /// A joiner for `me`; `standings` tells who may link.
     pub fn new(
         me: Arc<LocalParty>,
         network_key: Option<Zeroizing<[u8; 32]>>,
-        allows: Allows,
+        standings: Standings,
     ) -> Self {
         Self {
             me,
             network_key,
-            allows: RwLock::new(allows),
+            standings: RwLock::new(standings),
             known: Mutex::default(),
             firsts: Mutex::default(),
             lines: PerPeer::default(),
@@ -100,14 +114,36 @@ impl Joiner {
     }
 
     /// Decides differently from here on; existing links stay.
-    pub fn replace_policy(&self, allows: Allows) {
-        *self.allows.write().unwrap_or_else(PoisonError::into_inner) = allows;
+    pub fn replace_policy(&self, new: Standings) {
+        let mut standings = self
+            .standings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *standings = new;
     }
 
-    /// Whether a name may link at present.
-    pub fn allows(&self, name: &Name) -> bool {
-        let allows = self.allows.read().unwrap_or_else(PoisonError::into_inner);
-        allows(name)
+    /// What a name may do at present.
+    pub fn standing(&self, name: &Name) -> Standing {
+        let standings = self
+            .standings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        standings(name)
+    }
+
+    /// Judges who wants to link; `named` if we dialled it by this name.
+    fn admit(&self, name: Name, named: bool) -> Result<(), JoinError> {
+        match self.standing(&name) {
+            Standing::Allowed => Ok(()),
+            Standing::Unknown if named => Ok(()),
+            Standing::Unknown => Err(JoinError::NotAllowed(name)),
+            Standing::Denied => Err(JoinError::Denied(name)),
+        }
+    }
+
+    /// Whether a node may be dialled by its name.
+    pub(super) fn may_dial(&self, name: Name) -> Result<(), JoinError> {
+        self.admit(name, true)
     }
 
     fn known(&self, name: &Name) -> Option<Known> {
@@ -193,11 +229,8 @@ impl Joiner {
             let body = message(&mut stream).await?;
             let step = self.judging(|judge| dialer.read(judge, &body))?;
             // Who may not link learns our name from the third message only.
-            if let Some(keys) = &step.done
-                && pinned.is_none()
-                && !self.allows(&keys.peer())
-            {
-                return Err(JoinError::NotAllowed(keys.peer()));
+            if let Some(keys) = &step.done {
+                self.admit(keys.peer(), pinned.is_some())?;
             }
             if let Some(reply) = &step.reply {
                 stream.write_all(reply).await?;
@@ -220,7 +253,7 @@ impl Joiner {
                     Err(_) => Greeting::Gone,
                 }
             }
-            Err(JoinError::NotAllowed(peer)) => {
+            Err(JoinError::NotAllowed(peer) | JoinError::Denied(peer)) => {
                 if let Some(Pass { held_back }) = self.lines.pass(peer) {
                     tracing::info!(%peer, held_back, "a node that may not link was turned away");
                 }
@@ -244,9 +277,7 @@ impl Joiner {
             let step = self.judging(|judge| listener.read(judge, &body))?;
             if let Some(keys) = &step.done {
                 // Both before a reply: who may not link, or has no message of its own, hears nothing.
-                if !self.allows(&keys.peer()) {
-                    return Err(JoinError::NotAllowed(keys.peer()));
-                }
+                self.admit(keys.peer(), false)?;
                 let mut firsts = self.firsts.lock().unwrap_or_else(PoisonError::into_inner);
                 if !keys.confirmed && !firsts.is_new(&body) {
                     return Err(JoinError::Replayed);

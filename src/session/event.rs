@@ -86,6 +86,8 @@ pub enum Event {
     Closed(ChannelId),
     /// The handshake is confirmed: the peer has the keys.
     Confirmed,
+    /// The peer owes an answer, and one to a question after it: it may have to be looked for.
+    Unanswered,
     /// The peer cannot be reached, for this reason: local reads pause.
     Suspended(Reason),
     /// The session goes on under a new pair of keys.
@@ -107,6 +109,8 @@ pub enum EndReason {
     Goodbye,
     /// We said goodbye.
     Local,
+    /// Its node may not take part any more.
+    Expelled,
     /// The peer has proved that its state is gone.
     PeerLostState,
     /// The peer broke the protocol.
@@ -147,6 +151,9 @@ impl fmt::Display for EndReason {
         match self {
             Self::Goodbye => f.write_str("the peer said goodbye"),
             Self::Local => f.write_str("closed here"),
+            Self::Expelled => {
+                f.write_str("its node may not take part any more ([network] allow, deny)")
+            }
             Self::PeerLostState => f.write_str("the peer restarted"),
             Self::Misbehaved(what) => write!(f, "the peer broke the protocol: {what}"),
             Self::Forged => f.write_str("too many forged packets"),

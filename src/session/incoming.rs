@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::limits::OPENED_RANGES_MAX;
 use crate::session::channel::{Phase, Told};
 use crate::session::event::{EndReason, Event, Misbehaviour, ResetCode};
+use crate::session::timers::Doubt;
 use crate::session::{Delivery, PairState, Session};
 use crate::srm::acks::Noted;
 use crate::srm::flight::Item;
@@ -110,7 +111,7 @@ impl Session {
     fn heard(&mut self, keys: (Which, Pair), number: u64, survey: &Survey, path: u64, now: Time) {
         let (which, pair) = keys;
         self.heard_at = now;
-        self.suspected = false;
+        self.doubt = Doubt::None;
         if !self.is_confirmed() {
             self.events.push_back(Event::Confirmed);
         }

@@ -12,6 +12,17 @@ use crate::wire::location::Location;
 /// Pause between looks at idle buffers.
 const MAINTENANCE: Duration = Duration::from_secs(5);
 
+/// How long the peer has owed an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Doubt {
+    /// Not longer than it should.
+    None,
+    /// So long that it was asked for a sign of life.
+    Suspected,
+    /// That was not answered either.
+    Unanswered,
+}
+
 /// What happened to the links that can carry a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
@@ -142,10 +153,10 @@ impl Session {
             consider(self.paced_until);
         }
         if let Some(since) = self.waiting_since() {
-            let step = if self.suspected {
-                SUSPEND_AFTER
-            } else {
-                self.patience()
+            let step = match self.doubt {
+                Doubt::None => self.patience(),
+                Doubt::Suspected => SUSPEND_AFTER.min(self.patience() * 2),
+                Doubt::Unanswered => SUSPEND_AFTER,
             };
             consider(Some(since + step));
         } else if !self.channels.is_empty() && !self.probe_due {
@@ -200,8 +211,11 @@ impl Session {
     fn silence(&mut self, silence: Duration, now: Time) {
         if silence >= SUSPEND_AFTER {
             self.suspend(Reason::Suspicion, now);
-        } else if silence >= self.patience() && !self.suspected {
-            self.suspected = true;
+        } else if self.doubt == Doubt::Suspected && silence >= self.patience() * 2 {
+            self.doubt = Doubt::Unanswered;
+            self.events.push_back(Event::Unanswered);
+        } else if self.doubt == Doubt::None && silence >= self.patience() {
+            self.doubt = Doubt::Suspected;
             self.probe_due = true;
             self.pause(self.waiting_since().unwrap_or(now), Reason::Suspicion);
         }
@@ -218,7 +232,7 @@ impl Session {
             .nobody_since()
             .is_some_and(|since| now.since(since) >= SESSION_IDLE);
         if idle && self.is_confirmed() {
-            self.close();
+            self.close(EndReason::Local);
         }
         if now.since(self.maintained_at) >= MAINTENANCE {
             self.maintained_at = now;
@@ -252,11 +266,11 @@ impl Session {
     }
 
     /// Says goodbye with the next packet and ends; at once when the peer cannot be reached.
-    pub fn close(&mut self) {
+    pub fn close(&mut self, reason: EndReason) {
         if self.is_suspended() || !self.is_confirmed() {
-            self.end(EndReason::Local);
+            self.end(reason);
         } else {
-            self.goodbye = Some(EndReason::Local);
+            self.goodbye = Some(reason);
         }
     }
 
@@ -271,7 +285,7 @@ impl Session {
     }
 
     /// Whether the peer owes an answer for longer than it should.
-    pub const fn is_suspected(&self) -> bool {
-        self.suspected
+    pub fn is_suspected(&self) -> bool {
+        self.doubt > Doubt::None
     }
 }

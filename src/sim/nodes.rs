@@ -312,6 +312,7 @@ impl World {
             EndReason::Goodbye | EndReason::Local | EndReason::PeerLostState => {}
             EndReason::Misbehaved(_)
             | EndReason::Exhausted
+            | EndReason::Expelled
             | EndReason::Forged
             | EndReason::GivenUp
             | EndReason::Unanswered

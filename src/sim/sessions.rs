@@ -362,7 +362,11 @@ impl World {
                 let key = key(channel);
                 end.applications.closed(key, &mut self.oracle);
             }
-            Event::Confirmed | Event::CheckState | Event::Paused(..) | Event::Forged(_) => {}
+            Event::Confirmed
+            | Event::CheckState
+            | Event::Unanswered
+            | Event::Paused(..)
+            | Event::Forged(_) => {}
             Event::Suspended(_) => self.report.suspensions += 1,
             Event::Resumed => self.report.resumes += 1,
             Event::Ended(EndReason::PeerLostState) if end.peer_is_lost => {}

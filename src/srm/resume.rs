@@ -412,7 +412,12 @@ impl Resume {
                 }
             }
         }
-        outcome.check_state = self.unanswered >= 2 && self.unanswered.is_power_of_two();
+        let unanswered = match deadline {
+            // Those from before a way came up say nothing of the peer.
+            Deadline::Ask => self.timers.asks(),
+            Deadline::Confirm => self.unanswered,
+        };
+        outcome.check_state = unanswered >= 2 && unanswered.is_power_of_two();
         outcome.limit_reached = self
             .unanswered_max
             .is_some_and(|max| self.unanswered >= max);

@@ -33,6 +33,20 @@ pub enum Location {
 }
 
 impl Location {
+    /// Whether both mean the same place, whoever was root when they were told.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Neighbour, Self::Neighbour) => true,
+            (
+                Self::Tree { tree, path, .. },
+                Self::Tree {
+                    tree: t, path: p, ..
+                },
+            ) => tree == t && path == p,
+            _ => false,
+        }
+    }
+
     /// Appends the wire form. Steps behind [`PATH_MAX`] are left out; no location of ours has them.
     pub fn encode(&self, out: &mut impl Write) {
         match self {

@@ -244,6 +244,32 @@ fn connections_through_relays_outlive_each_of_them() {
     });
 }
 
+/// The worst that can happen to the tree, again and again, each time before it is quite at rest.
+#[test]
+fn connections_outlive_one_root_after_the_other() {
+    let scenario = "connections_outlive_one_root_after_the_other";
+    if skip(scenario, &PROGRAMS) {
+        return;
+    }
+    let mut mesh = Mesh::new("roots");
+    wait_until("a transfer through relays", || {
+        mesh.curl("client").status.success()
+    });
+    let load = Load::start(mesh.ends(), Duration::from_secs(48));
+    let mut failures = Vec::new();
+    for _ in 0..5 {
+        let root = mesh.root();
+        println!("{scenario}: {root} is root");
+        failures.push(mesh.strike(root));
+    }
+    let expected = Expected {
+        scenario,
+        target: 5.0,
+        cause: None,
+    };
+    load.finish(mesh.ends(), &expected, &failures);
+}
+
 #[test]
 fn relays_see_neither_destinations_nor_plaintext() {
     let scenario = "relays_see_neither_destinations_nor_plaintext";

@@ -106,14 +106,15 @@ impl Lookups {
         times.min().unwrap_or(Time::NEVER)
     }
 
-    /// Requests that went by way of this neighbour are lost.
-    pub(super) fn hurry(&mut self, neighbour: Name, now: Time) {
+    /// Requests that went by way of this neighbour are lost, or all.
+    pub(super) fn hurry(&mut self, neighbour: Option<Name>, now: Time) {
         for slot in self
             .running
             .values_mut()
             .flat_map(|lookup| &mut lookup.slots)
         {
-            if slot.hop == Some(neighbour) && slot.nonce.is_some() {
+            let lost = neighbour.is_none() || slot.hop == neighbour;
+            if lost && slot.nonce.is_some() {
                 slot.deadline = now;
             }
         }

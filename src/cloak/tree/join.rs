@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cloak::tree::children::{Child, State};
 use crate::cloak::tree::neighbour::{Neighbour, Place};
 use crate::cloak::tree::state::Own;
-use crate::cloak::tree::{Misbehaviour, Tree, rank};
+use crate::cloak::tree::{Event, Misbehaviour, Tree, rank};
 use crate::limits::{
     TREE_ANSWER, TREE_AVOIDED, TREE_BETTER_AFTER, TREE_BETTER_REST, TREE_BETTER_STEPS, TREE_FOLLOW,
     TREE_LEAVE_AFTER, TREE_LIGHT, TREE_MERGE_CALM, TREE_MERGE_HOLD, TREE_NEWS, TREE_REFUSED,
@@ -464,6 +464,7 @@ impl Tree {
             return;
         }
         self.cut = Some(steps);
+        self.events.push_back(Event::Ways);
         let all: Vec<_> = self.neighbours.keys().copied().collect();
         for name in all {
             if self.own.parent != Some(name) {
@@ -478,8 +479,10 @@ impl Tree {
             .neighbours
             .get_mut(&from)
             .and_then(|n| n.place.as_mut());
-        if let Some(place) = place {
-            place.cut = Some(steps);
+        if let Some(place) = place
+            && place.cut.replace(steps) != Some(steps)
+        {
+            self.events.push_back(Event::Ways);
         }
         if self.own.parent == Some(from) && usize::from(steps) < self.own.path.len() {
             self.cut_off(steps);

@@ -108,6 +108,8 @@ pub(super) struct Arrival {
     pub(super) moved: bool,
     /// Another root.
     pub(super) crowned: bool,
+    /// It was cut off, and no longer is.
+    pub(super) mended: bool,
 }
 
 /// A neighbour.
@@ -190,11 +192,13 @@ impl Neighbour {
         let mut arrival = Arrival {
             moved: true,
             crowned: false,
+            mended: false,
         };
         let tree = fresh.charter.tree;
         self.former.drop(tree, &fresh.path);
         if let Some(before) = self.place.take() {
             let moved = (before.charter.tree, &before.path) != (tree, &fresh.path);
+            arrival.mended = before.cut.is_some();
             arrival.moved = moved || before.range != fresh.range;
             if rank::same(&before.charter, &fresh.charter) {
                 if fresh.seq > before.seq {

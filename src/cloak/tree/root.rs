@@ -96,7 +96,6 @@ impl Tree {
     /// Founds a tree, with this node and all that hangs on it.
     pub(super) fn found(&mut self, now: Time) {
         self.home = Some(self.own.charter.tree);
-        self.count_change(now);
         let class = rank::class(self.children.weight(), 0);
         let tree = self.random.number();
         let may = self.settings.relay;

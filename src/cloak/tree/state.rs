@@ -161,6 +161,7 @@ impl Tree {
             self.events.push_back(Event::Keys);
         }
         if other {
+            self.events.push_back(Event::Root);
             self.share_charter();
             self.look_at = self.look_at.min(now + TREE_FOLLOW);
         }
@@ -173,7 +174,10 @@ impl Tree {
 
     /// The way up is whole again: a pulse came down it.
     pub(super) fn mend(&mut self) {
-        self.unsaid |= self.cut.take().is_some();
+        if self.cut.take().is_some() {
+            self.unsaid = true;
+            self.events.push_back(Event::Ways);
+        }
     }
 
     /// Remembers the charter as that of all neighbours with the same root, so that it is kept once.

@@ -213,6 +213,8 @@ impl Tree {
         if arrival.moved {
             self.expire_at = now;
             self.events.push_back(Event::Keys);
+        } else if arrival.mended {
+            self.events.push_back(Event::Ways);
         }
         self.confirm(from, place, child, now);
         Ok(true)
@@ -371,7 +373,9 @@ impl Tree {
                 return Err(Misbehaviour::Forged);
             }
             place.seq = pulse.seq;
-            place.cut = None;
+            if place.cut.take().is_some() {
+                self.events.push_back(Event::Ways);
+            }
             neighbour.fresh = Some(now);
             let same = rank::same(&place.charter, &self.own.charter);
             if same && self.own.parent == Some(from) && pulse.seq > self.own.pulse.seq {

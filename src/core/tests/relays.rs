@@ -23,6 +23,12 @@ pub(super) struct Wire {
     arriving: [Vec<u8>; 2],
 }
 
+impl Wire {
+    pub(super) fn joins(&self, a: usize, b: usize) -> bool {
+        self.ends == [a, b] || self.ends == [b, a]
+    }
+}
+
 impl Drop for Mesh {
     fn drop(&mut self) {
         let sealed = ledger::end();
@@ -227,7 +233,7 @@ impl Mesh {
         application.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    fn suspensions(&self, node: usize) -> usize {
+    pub(super) fn suspensions(&self, node: usize) -> usize {
         let suspended = |event: &&Event| matches!(event, Event::Suspended(..));
         self.nodes[node].events.iter().filter(suspended).count()
     }

@@ -15,7 +15,7 @@ use crate::forwarder::{Forwarder, OwnListeners};
 use crate::name::Identity;
 use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
 use crate::net::tasks::Tasks;
-use crate::peering::join::Joiner;
+use crate::peering::join::{Joiner, Standing};
 use crate::srm::budget::Budget;
 use crate::time::Calendar;
 
@@ -55,7 +55,11 @@ fn handle(tasks: &Tasks) -> (Arc<Handle>, Arc<Mutex<Vec<ResetCode>>>) {
         served,
         budget: Budget::new(1 << 20),
         memory: 1 << 20,
-        joiner: Arc::new(Joiner::new(Arc::new(me), None, Box::new(|_| true))),
+        joiner: Arc::new(Joiner::new(
+            Arc::new(me),
+            None,
+            Box::new(|_| Standing::Allowed),
+        )),
         reports: Arc::new([]),
         resumed: Arc::new(Notify::new()),
     };

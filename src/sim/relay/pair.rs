@@ -237,6 +237,7 @@ impl Pair {
             | Event::Suspended(_)
             | Event::Resumed
             | Event::CheckState
+            | Event::Unanswered
             | Event::Paused(..) => {}
             Event::OpenFailed(..) | Event::Reset(..) | Event::Ended(_) | Event::Forged(_) => {
                 let what = format!("{event:?} at {side}");

@@ -84,6 +84,11 @@ impl Timers {
         self.confirm_at = Some(now + span.max(self.rtt) + late);
     }
 
+    /// Expiries of T_ask since the last event.
+    pub(super) const fn asks(&self) -> u32 {
+        self.asks
+    }
+
     pub(super) const fn count_ask(&mut self) {
         self.asks = self.asks.saturating_add(1);
     }

@@ -172,7 +172,7 @@ impl World {
                 Event::WantLink(name) => {
                     self.wants.insert((node, name));
                 }
-                Event::Keys => {}
+                Event::Keys | Event::Ways | Event::Root => {}
             }
         }
         while let Some((to, bytes)) = tree.poll_message() {

@@ -511,6 +511,21 @@ fn rule_19_two_unanswered_h_call_for_a_state_check() {
 }
 
 #[test]
+fn rule_19_counts_from_when_a_way_came_up() {
+    let (mut a, _) = ends();
+    a.start(Reason::Suspicion);
+    for _ in 0..5 {
+        a.hello();
+        a.expire(Deadline::Ask);
+    }
+    a.event(Reason::LinkUp);
+    a.hello();
+    assert!(!a.expire(Deadline::Ask).check_state);
+    a.hello();
+    assert!(a.expire(Deadline::Ask).check_state);
+}
+
+#[test]
 fn events_reset_the_question_but_not_the_confirmation() {
     let (mut a, _) = ends();
     a.start(Reason::Suspicion);
