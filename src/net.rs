@@ -2,8 +2,10 @@
 
 pub mod accept;
 pub mod clock;
+pub mod clones;
 pub mod descriptors;
 pub mod guests;
+mod netlink;
 pub mod owner;
 pub mod reading;
 pub mod seldom;

@@ -19,6 +19,7 @@ use crate::control::service::Service;
 use crate::control::socket::{self, Access, Socket};
 use crate::keyfile::{self, Lock};
 use crate::name::{Identity, Name};
+use crate::net::clones::cloned;
 use crate::node::{self, RunningNode, Setup};
 
 /// How long open connections may go on after SIGTERM (R-G5).
@@ -146,6 +147,12 @@ async fn serve(setup: Setup, socket: &Socket) -> Result<Exit, Failure> {
         // Dropping this future ends the callers; it does not end by itself once it has begun.
         Err(error) = server::serve(socket, Arc::clone(&service)) => {
             return Err(Failure::new(Exit::Failed, format!("control socket: {error}")));
+        }
+        // Neither a goodbye nor anything else may be sealed with keys that a copy has, too.
+        () = cloned() => {
+            let what = "this machine was cloned or put back to an earlier state: its sessions must \
+                        not go on; start again, and give each copy a key of its own";
+            return Err(Failure::new(Exit::Failed, what));
         }
         died = attend(&mut signals, &mut node, &*service) => died,
     };
