@@ -131,6 +131,9 @@ pub type Want = Box<dyn Fn(Name) + Send>;
 /// Dials a node at one of these endpoints; the link is a shortcut if it says true.
 pub type Dial = Box<dyn Fn(Name, Vec<String>, bool) + Send>;
 
+/// Told the number of a record that was seen of a node.
+pub type Seen = Box<dyn Fn(Name, u64) + Send>;
+
 /// What the engine needs from outside.
 pub struct Surroundings {
     /// Serves incoming channels.
@@ -145,6 +148,8 @@ pub struct Surroundings {
     pub woken: Box<dyn Fn() + Send>,
     /// Writes down the number of the node's newest record in the directory.
     pub published: Box<dyn Fn(u64) + Send>,
+    /// Writes down the highest number seen of a node's records.
+    pub seen: Seen,
     /// How peers are shown in logs.
     pub show: Box<dyn Fn(Name) -> String + Send>,
 }
@@ -504,6 +509,7 @@ impl Loop {
                 }
             }
             Event::Published(seq) => (self.surroundings.published)(seq),
+            Event::Seen(name, seq) => (self.surroundings.seen)(name, seq),
             Event::NotFound(name) => {
                 for reply in self.lookups.borrow_mut().remove(&name).unwrap_or_default() {
                     let _gone = reply.send(None);

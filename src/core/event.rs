@@ -72,6 +72,9 @@ pub enum Event {
     Found(Box<Found>),
     /// The number of this node's newest record in the directory, to be written down.
     Published(u64),
+    /// A look-up has seen a record of this number of this node, or the word that it left: no older one is
+    /// believed any more (R-D5).
+    Seen(Name, u64),
     /// A look-up in the directory found nothing.
     NotFound(Name),
     /// A node on a traced way has answered.

@@ -100,8 +100,14 @@ impl Core {
                 OverlayEvent::Keys | OverlayEvent::Ways => {}
                 OverlayEvent::Root => root = true,
                 OverlayEvent::WantLink(peer) => self.want_tie(peer, now),
-                OverlayEvent::Found { query, found } => self.found(query, found, now),
-                OverlayEvent::NotFound { query, .. } => self.not_found(query),
+                OverlayEvent::Found { query, found } => {
+                    self.note_seen(query);
+                    self.found(query, found, now);
+                }
+                OverlayEvent::NotFound { query, .. } => {
+                    self.note_seen(query);
+                    self.not_found(query);
+                }
                 OverlayEvent::Published(_) => self.recorded(),
                 OverlayEvent::Sequence(seq) => self.events.push_back(Event::Published(seq)),
                 OverlayEvent::PathBroken(tag) => self.seek_broken(tag, now),
@@ -164,6 +170,18 @@ impl Core {
     pub fn publish(&mut self, endpoints: Vec<String>, now: Time) {
         self.overlay.publish(endpoints, now);
         self.settle_overlay(now);
+    }
+
+    /// A look-up has ended: how old a record may be is told.
+    fn note_seen(&mut self, query: u64) {
+        let name = self.lookups.get(&query).copied();
+        let floor = |name| Some(Event::Seen(name, self.overlay.directory().floor(name)?));
+        self.events.extend(name.and_then(floor));
+    }
+
+    /// Takes over from an earlier run how old a record of a node may be (R-D5).
+    pub fn set_floor(&mut self, name: Name, number: u64, now: Time) {
+        self.overlay.directory_mut().set_floor(name, number, now);
     }
 
     /// Looks a node up in the directory, for somebody who wants to know its newest record. The answer is an

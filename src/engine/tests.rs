@@ -67,6 +67,7 @@ fn surroundings() -> Surroundings {
         resumed: Box::new(|| {}),
         woken: Box::new(|| {}),
         published: Box::new(|_| {}),
+        seen: Box::new(|_, _| {}),
         show: Box::new(|name| name.short()),
     }
 }

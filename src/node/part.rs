@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use zeroize::Zeroizing;
 
 use crate::acl::Acl;
 use crate::config::{Allow, Config, MemoryPressure, SuiteName};
 use crate::core::{ChannelKey, Cloak, Core, Settings};
-use crate::engine::{Command, Engine, Inlets, Served, Surroundings, inlets};
+use crate::engine::{Command, Engine, Inlets, Seen, Served, Surroundings, inlets};
 use crate::forwarder::{Forwarder, Opened, OwnListeners, Traffic};
 use crate::lcm::local::LocalStream;
 use crate::lcm::pump::Moved;
@@ -116,6 +117,13 @@ pub(super) struct PartSetup {
     pub(super) state_dir: Option<PathBuf>,
 }
 
+impl PartSetup {
+    /// A file in the state directory, if there is one.
+    fn state_file(&self, name: &str) -> Option<PathBuf> {
+        Some(self.state_dir.as_deref()?.join(name))
+    }
+}
+
 /// Channels that the forwarder serves, and where they lead: asked again when grants change.
 type ServedChannels = Arc<DashMap<ChannelKey, (Name, Target, SocketAddr)>>;
 
@@ -146,16 +154,17 @@ impl Part {
     /// Starts core thread, accepting and dialling.
     pub(super) fn start(setup: PartSetup) -> Result<Self, StartError> {
         let mut random = system_random()?;
-        let tasks = Tasks::new(tokio::runtime::Handle::current());
+        let tasks = Tasks::new(Handle::current());
         let me = Arc::new(party(&setup, &mut random));
-        let record = setup.state_dir.as_deref().map(|dir| dir.join("record"));
+        let record = setup.state_file("record");
         let clock = Clock::start();
         let memory = Shares::of(setup.config.limits.memory, setup.links.relay);
         let budget = Budget::new(memory.channels);
-        let settings = settings(&setup, budget.clone(), record.as_deref());
+        let settings = settings(&setup, budget.clone());
         let core = Core::new(Arc::clone(&me), settings, random.fork(), calendar())
             .with_overlay_memory(memory.relay, memory.directory);
-        let core = prepared(core, &setup, clock.now());
+        let mut core = prepared(core, &setup, clock.now());
+        let seen = keep_floors(&setup, &mut core, clock.now());
         tasks.spawn(keep_certified(Arc::clone(&me), setup.state_dir));
         let policy = setup.policy;
         let joiner = Arc::new(Joiner::new(
@@ -190,7 +199,8 @@ impl Part {
             }),
             resumed: Box::new(move || resumes.notify_one()),
             woken: Box::new(move || woken.network_changed()),
-            published: state::remember(record, tasks.clone()),
+            published: state::remember(record),
+            seen,
             show: Box::new(move |name| routing.show(name)),
         };
         let engine = Engine::start(core, clock, inlets.clone(), queues, surroundings)
@@ -368,8 +378,16 @@ fn party(setup: &PartSetup, random: &mut Random) -> LocalParty {
     )
 }
 
-/// Settings of the core; `record` holds the highest number of a record of earlier runs.
-fn settings(setup: &PartSetup, budget: Budget, record: Option<&Path>) -> Settings {
+/// Hands the core what an earlier run has seen of records, and gives what writes down what this one sees.
+fn keep_floors(setup: &PartSetup, core: &mut Core, now: Time) -> Seen {
+    let routing = Arc::clone(&setup.routing);
+    state::floors(setup.state_file("floors"), routing, |name, number| {
+        core.set_floor(name, number, now);
+    })
+}
+
+fn settings(setup: &PartSetup, budget: Budget) -> Settings {
+    let record = setup.state_file("record");
     let (session, cloak) = (&setup.config.session, &setup.config.cloak);
     let names = session.suites.in_order(fast_aes());
     let suites: Vec<Suite> = names.iter().map(|name| suite(*name)).collect();
@@ -393,7 +411,9 @@ fn settings(setup: &PartSetup, budget: Budget, record: Option<&Path>) -> Setting
         cloak: Cloak {
             degree: cloak.degree,
             relay: setup.links.relay,
-            last_seq: record.and_then(state::number_in).unwrap_or_default(),
+            last_seq: record
+                .and_then(|path| state::number_in(&path))
+                .unwrap_or_default(),
             roots: cloak.roots.clone(),
             shortcuts: cloak.shortcuts,
         },

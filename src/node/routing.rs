@@ -55,6 +55,13 @@ impl Routing {
         self.config().aliases.label(&name)
     }
 
+    /// Whether the configuration names a node: by an alias, or as one to dial.
+    pub(super) fn is_named(&self, name: &Name) -> bool {
+        let config = self.config();
+        let mut dialled = config.link.peers.iter();
+        config.aliases.alias_of(name).is_some() || dialled.any(|peer| peer.name == Some(*name))
+    }
+
     fn names(&self, via: &[Via]) -> Vec<Name> {
         let name = |via: &Via| match via {
             Via::Name(name) => Some(*name),

@@ -298,6 +298,7 @@ impl World {
             | Event::Dial(..)
             | Event::Found(_)
             | Event::Published(_)
+            | Event::Seen(..)
             | Event::NotFound(_)
             | Event::Traced(_) => {}
         }

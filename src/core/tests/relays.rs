@@ -518,6 +518,11 @@ fn who_stops_is_not_found_any_more_until_it_comes_back() {
     });
     let last_seq = numbers.next_back().unwrap();
     assert!(last_seq > before);
+    let seen = mesh.nodes[0].events.iter().filter_map(|event| match event {
+        Event::Seen(name, number) if *name == peer => Some(*number),
+        _ => None,
+    });
+    assert_eq!(seen.collect::<Vec<_>>(), [before, last_seq]);
 
     let cloak = Cloak {
         last_seq,
@@ -549,4 +554,21 @@ fn who_stops_waits_for_a_silent_directory_for_a_moment_only() {
         .core
         .handle_timeout(now + crate::limits::FAREWELL);
     assert!(leaves(&mesh));
+}
+
+#[test]
+fn who_has_seen_a_newer_record_before_a_restart_believes_no_older_one() {
+    let mut mesh = Mesh::new(3, &[(0, 1), (1, 2)]);
+    let (peer, now) = (mesh.name(2), mesh.now);
+    let restarted = |mesh: &mut Mesh, boot, above| {
+        mesh.kill(0);
+        mesh.nodes[0] = node(1, boot);
+        mesh.link(0, 1, false);
+        mesh.run(Duration::from_secs(30));
+        let number = look_up(mesh, 1, peer).expect("it is there");
+        mesh.nodes[0].core.set_floor(peer, number + above, now);
+        look_up(mesh, 0, peer) == Some(number)
+    };
+    assert!(restarted(&mut mesh, 2, 0));
+    assert!(!restarted(&mut mesh, 3, 1));
 }
