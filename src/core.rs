@@ -9,6 +9,7 @@
 //! The links and their liveness, the neighbour table, the sessions and the handshakes that lead to them,
 //! and the requests for channels that wait for a path.
 
+mod detour;
 mod event;
 mod gate;
 mod half_open;
@@ -40,6 +41,7 @@ use crate::cloak::neighbours::{Link as LinkNumber, Neighbours};
 use crate::cloak::overlay::{Overlay, Settings as OverlaySettings};
 use crate::cloak::relay::{Bounds, Relay};
 use crate::cloak::tree::Strict;
+use crate::core::detour::Detour;
 use crate::core::gate::{Bucket, Gate, Meter};
 use crate::core::handshakes::Attempt;
 use crate::core::links::Link;
@@ -155,6 +157,7 @@ struct Peer {
     places: Vec<Location>,
     endpoints: Vec<String>,
     seek: Seek,
+    detour: Detour,
     shortcut: Shortcut,
     /// A link to it would help the tree.
     tie_wanted: bool,
@@ -310,6 +313,7 @@ impl Core {
                 entry.session.handle_timeout(now);
                 self.touched.insert(number);
             }
+            self.doubt_way(number, now);
         }
         self.poll_handshakes(now);
         self.poll_validity(now);

@@ -330,7 +330,7 @@ impl Core {
                             marked: route.marked,
                             path: number,
                         };
-                        self.packet(packet, route.hops, to, now);
+                        self.packet(packet, &route, to, now);
                     }
                     Onward::By(link, route) => {
                         let body = frame.body.to_vec();
@@ -344,7 +344,7 @@ impl Core {
         Ok(used)
     }
 
-    fn packet(&mut self, packet: Arrived<'_>, left: u8, to: &mut impl Deliver, now: Time) {
+    fn packet(&mut self, packet: Arrived<'_>, route: &Route, to: &mut impl Deliver, now: Time) {
         let index = Header::decode(&mut Reader::new(packet.header)).map(|header| header.index);
         let Some(session) = index
             .ok()
@@ -355,11 +355,15 @@ impl Core {
         };
         if let Some(entry) = self.sessions.get_mut(&session) {
             // Nobody counts on the link between neighbours.
-            entry.hops = Some(HOPS_MAX.saturating_sub(left).max(1));
+            entry.hops = Some(HOPS_MAX.saturating_sub(route.hops).max(1));
             entry
                 .session
                 .handle_packet(packet, now, &mut Into { session, to });
+            let peer = entry.session.peer();
             self.touched.insert(session);
+            if route.by_tree {
+                self.echo_way(peer, now);
+            }
         }
     }
 
@@ -473,7 +477,7 @@ impl Core {
     pub(super) fn answer_signal(&mut self, number: LinkNumber, route: &Route, message: &[u8]) {
         let way = match route.from_location {
             Location::Neighbour => Some(self.direct(route.from, number)),
-            Location::Tree { .. } => self.way_to(route.from, &route.from_location),
+            Location::Tree { .. } => self.way_to(route.from, &route.from_location, route.by_tree),
         };
         self.send_signal(Vec::from_iter(way), message);
     }

@@ -1,6 +1,9 @@
 //! Sessions between nodes that are not neighbours: through relays, around dead ones, and onto a direct link.
 
 use super::*;
+use crate::cloak::overlay::is_of_tree;
+use crate::cloak::relay::{Bounds, Relay};
+use crate::core::links::Message;
 use crate::wire::location::Location;
 
 /// Nodes with links between any of them, in virtual time; every link takes the same time.
@@ -8,6 +11,8 @@ pub(super) struct Mesh {
     pub(super) nodes: Vec<Node>,
     pub(super) wires: Vec<Wire>,
     pub(super) now: Time,
+    /// A node that carries nothing for others and is a model neighbour otherwise.
+    pub(super) swallows: Option<usize>,
     made: u32,
 }
 
@@ -43,6 +48,7 @@ impl Mesh {
             nodes,
             wires: Vec::new(),
             now: Time::ZERO,
+            swallows: None,
             made: 0,
         };
         for (a, b) in wires {
@@ -114,6 +120,7 @@ impl Mesh {
     pub(super) fn run(&mut self, span: Duration) {
         let end = self.now + span;
         while self.now < end {
+            self.swallow();
             for wire in &mut self.wires {
                 for side in 0..2 {
                     let mut out = Vec::new();
@@ -154,6 +161,20 @@ impl Mesh {
                 rest(node, self.now);
             }
             self.sweep();
+        }
+    }
+
+    /// What a hostile node should carry, and what it should say of the directory and of broken ways, is lost.
+    fn swallow(&mut self) {
+        let Some(node) = self.swallows else { return };
+        let core = &mut self.nodes[node].core;
+        core.relay = Relay::new(Bounds::default());
+        for link in core.links.values_mut() {
+            let is_kept = |message: &Message| match message {
+                Message::Overlay(bytes) => is_of_tree(bytes),
+                Message::Signal(..) | Message::Ping(_) | Message::Pong(_) => true,
+            };
+            link.outbox.retain(is_kept);
         }
     }
 
@@ -211,7 +232,7 @@ impl Mesh {
         application.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    fn suspensions(&self, node: usize) -> usize {
+    pub(super) fn suspensions(&self, node: usize) -> usize {
         let suspended = |event: &&Event| matches!(event, Event::Suspended(..));
         self.nodes[node].events.iter().filter(suspended).count()
     }

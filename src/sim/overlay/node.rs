@@ -18,6 +18,11 @@ use crate::wire::location::Location;
 /// Calendar time at the start of a run.
 const START: Calendar = Calendar(1_800_000_000);
 
+/// Calendar time in a run.
+pub(super) fn calendar(now: Time) -> Calendar {
+    Calendar(START.0 + now.since(Time::ZERO).as_secs())
+}
+
 /// One end of a link.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wire {
@@ -71,7 +76,7 @@ impl Node {
             verifier,
             ..Settings::new(Arc::clone(&me))
         };
-        let calendar = Calendar(START.0 + now.since(Time::ZERO).as_secs());
+        let calendar = calendar(now);
         Self {
             name,
             overlay: Some(Overlay::new(settings, random.fork(), now, calendar)),
