@@ -5,7 +5,8 @@
 
 use crate::cloak::forward::{Verdict, WATERMARK_START};
 use crate::cloak::neighbours::Link as LinkNumber;
-use crate::core::Core;
+use crate::core::{Core, Peer};
+use crate::limits::HOPS_MAX;
 use crate::name::Name;
 use crate::session::LinkEvent;
 use crate::srm::resume::Reason;
@@ -34,26 +35,22 @@ impl Core {
     }
 
     /// The link towards `to` at `place`, and the header with which a frame leaves by it.
-    pub(super) fn way_to(&self, to: Tag, place: &Location, by_tree: bool) -> Option<Carrier> {
+    pub(super) fn way_to(&self, to: Tag, place: &Location) -> Option<Carrier> {
         let direct = self.neighbours.preferred(to);
         let direct = direct.map(|link| self.direct(to, link));
-        direct.or_else(|| self.routed(to, place, by_tree, None))
+        direct.or_else(|| self.routed(to, place, None))
     }
 
     /// The same through relays, not by the neighbour `avoid` if another one is closer too.
-    pub(super) fn routed(
-        &self,
-        to: Tag,
-        place: &Location,
-        by_tree: bool,
-        avoid: Option<Tag>,
-    ) -> Option<Carrier> {
+    pub(super) fn routed(&self, to: Tag, place: &Location, avoid: Option<Tag>) -> Option<Carrier> {
         let mut route = Route {
-            by_tree,
+            marked: false,
+            hops: HOPS_MAX,
+            to,
+            from: self.name().tag(),
             watermark: WATERMARK_START,
             to_location: place.clone(),
             from_location: self.overlay.location()?,
-            ..Route::neighbour(self.name().tag(), to)
         };
         let Verdict::Next {
             neighbour,
@@ -80,7 +77,7 @@ impl Core {
             return Some(self.direct(peer.tag(), link));
         }
         let mut places = known.places.iter();
-        places.find_map(|place| self.routed(peer.tag(), place, known.detour.is_on(), None))
+        places.find_map(|place| self.routed(peer.tag(), place, known.avoided()))
     }
 
     /// The way that the packets of a session take now.
@@ -97,11 +94,13 @@ impl Core {
             return Some(by(link));
         }
         let known = self.peers.get(&peer);
-        let by_tree = known.is_some_and(|known| known.detour.is_on());
-        let avoid = direct.map(|_| peer.tag());
+        let avoid = match direct {
+            Some(_) => Some(peer.tag()),
+            None => known.and_then(Peer::avoided),
+        };
         let told = session.destination().into_iter();
         let mut places = told.chain(known.into_iter().flat_map(|known| &known.places));
-        let around = places.find_map(|place| self.routed(peer.tag(), place, by_tree, avoid));
+        let around = places.find_map(|place| self.routed(peer.tag(), place, avoid));
         around.or_else(|| direct.map(by))
     }
 
@@ -176,17 +175,16 @@ impl Core {
     }
 
     /// Every way by which a Re-Hello may find the peer: all its links, and through relays to each of these
-    /// places and those of its record, the shortest way and along the tree.
+    /// places and those of its record.
     pub(super) fn all_ways(&self, peer: Name, places: &[&Location]) -> Vec<Carrier> {
         let links = self.neighbours.all(peer.tag()).iter();
         let mut ways: Vec<Carrier> = links.map(|link| self.direct(peer.tag(), *link)).collect();
         let known = self.peers.get(&peer);
+        let avoid = known.and_then(Peer::avoided);
         let recorded = known.into_iter().flat_map(|known| &known.places);
         for place in places.iter().copied().chain(recorded) {
-            for by_tree in [false, true] {
-                let way = self.routed(peer.tag(), place, by_tree, None);
-                ways.extend(way.filter(|way| !ways.contains(way)));
-            }
+            let way = self.routed(peer.tag(), place, avoid);
+            ways.extend(way.filter(|way| !ways.contains(way)));
         }
         ways
     }

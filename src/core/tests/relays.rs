@@ -1,9 +1,6 @@
 //! Sessions between nodes that are not neighbours: through relays, around dead ones, and onto a direct link.
 
 use super::*;
-use crate::cloak::overlay::is_of_tree;
-use crate::cloak::relay::{Bounds, Relay};
-use crate::core::links::Message;
 use crate::limits::SUSPEND_AFTER;
 use crate::wire::location::Location;
 
@@ -14,8 +11,6 @@ pub(super) struct Mesh {
     pub(super) now: Time,
     /// Bytes that a link takes at once.
     takes: usize,
-    /// A node that carries nothing for others and is a model neighbour otherwise.
-    pub(super) swallows: Option<usize>,
     made: u32,
 }
 
@@ -58,7 +53,6 @@ impl Mesh {
             wires: Vec::new(),
             now: Time::ZERO,
             takes: 1 << 16,
-            swallows: None,
             made: 0,
         };
         for (a, b) in wires {
@@ -131,7 +125,6 @@ impl Mesh {
     pub(super) fn run(&mut self, span: Duration) {
         let end = self.now + span;
         while self.now < end {
-            self.swallow();
             for wire in &mut self.wires {
                 for side in 0..2 {
                     let mut out = Vec::new();
@@ -176,20 +169,6 @@ impl Mesh {
                 rest(node, now);
             }
             self.sweep();
-        }
-    }
-
-    /// What a hostile node should carry, and what it should say of the directory and of broken ways, is lost.
-    fn swallow(&mut self) {
-        let Some(node) = self.swallows else { return };
-        let core = &mut self.nodes[node].core;
-        core.relay = Relay::new(Bounds::default());
-        for link in core.links.values_mut() {
-            let is_kept = |message: &Message| match message {
-                Message::Overlay(bytes) => is_of_tree(bytes),
-                Message::Signal(..) | Message::Ping(_) | Message::Pong(_) => true,
-            };
-            link.outbox.retain(is_kept);
         }
     }
 
