@@ -25,16 +25,14 @@ impl Loop {
             }
             Event::Paused(number, peer, cause, lasted) => {
                 let pause_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
-                if let Some(Pass { held_back }) = self.lines.pass(peer) {
-                    tracing::info!(
-                        session = number,
-                        peer = show(peer),
-                        cause = cause.to_string(),
-                        pause_ms,
-                        held_back,
-                        "a pause is over"
-                    );
-                }
+                // Every pause is one line: none is left out.
+                tracing::info!(
+                    session = number,
+                    peer = show(peer),
+                    cause = cause.to_string(),
+                    pause_ms,
+                    "a pause is over"
+                );
             }
             Event::NoHandshake(peer, why) => {
                 if let Some(Pass { held_back }) = self.lines.pass(peer) {
