@@ -2,14 +2,16 @@
 
 use std::cell::Cell;
 use std::io;
+use std::mem;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep};
 
 use crate::cloak::neighbours::Link;
 use crate::core::{Core, Joined, LinkEnd};
@@ -40,6 +42,34 @@ enum Broken {
     Io(#[from] io::Error),
     #[error(transparent)]
     Link(#[from] LinkEnd),
+}
+
+/// How long a buffer stays that is not used: [`LINK_BUFFER_LINGER`] to twice that. One timer serves many
+/// waits; a busy link does not touch it.
+struct Linger {
+    timer: Pin<Box<Sleep>>,
+    /// Set by whoever used the buffer.
+    used: bool,
+}
+
+impl Default for Linger {
+    fn default() -> Self {
+        let timer = Box::pin(sleep(LINK_BUFFER_LINGER));
+        Self { timer, used: false }
+    }
+}
+
+impl Linger {
+    /// Waits until the buffer has not been used for long enough.
+    async fn over(&mut self) {
+        loop {
+            self.timer.as_mut().await;
+            self.timer.set(sleep(LINK_BUFFER_LINGER));
+            if !mem::take(&mut self.used) {
+                return;
+            }
+        }
+    }
 }
 
 impl Loop {
@@ -205,16 +235,17 @@ async fn read(
 ) -> Result<(), Broken> {
     let mut buffer = Vec::new();
     let mut filled = 0;
+    let mut linger = Linger::default();
     loop {
-        if filled > 0 {
-            stream.readable().await?;
-        } else if let Ok(ready) = timeout(LINK_BUFFER_LINGER, stream.readable()).await {
-            ready?;
-        } else {
-            // An idle link holds no buffer.
-            buffer = Vec::new();
-            stream.readable().await?;
+        tokio::select! {
+            biased;
+            ready = stream.readable() => ready?,
+            () = linger.over(), if filled == 0 && !buffer.is_empty() => {
+                buffer = Vec::new();
+                continue;
+            }
         }
+        linger.used = true;
         if buffer.is_empty() {
             buffer = vec![0; LINK_READ.max(READ_MIN)];
         }
@@ -281,6 +312,7 @@ async fn write(
     let mut buffer = Vec::new();
     let mut pace = Pace::default();
     let mut backlog = 0;
+    let mut linger = Linger::default();
     loop {
         if backlog / 2 > pace.backlog() || backlog < pace.backlog() {
             backlog = pace.backlog();
@@ -313,9 +345,14 @@ async fn write(
         }
         // That was all. A buffer that was just used is used again soon; an idle link holds none.
         pace.idle();
-        if timeout(LINK_BUFFER_LINGER, wake.notified()).await.is_err() {
-            buffer = Vec::new();
-            wake.notified().await;
+        linger.used = true;
+        tokio::select! {
+            biased;
+            () = wake.notified() => {}
+            () = linger.over() => {
+                buffer = Vec::new();
+                wake.notified().await;
+            }
         }
     }
 }

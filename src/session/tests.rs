@@ -144,6 +144,16 @@ impl Pairing {
         }
     }
 
+    /// A channel that A opened and B accepted.
+    fn opened(&mut self) -> ChannelId {
+        let now = self.now;
+        let id = self.ends[0].open(Target::Loopback(80), 7, now).unwrap();
+        self.settle();
+        self.ends[1].accept(id);
+        self.settle();
+        id
+    }
+
     fn events(&mut self, side: usize) -> Vec<Event> {
         std::iter::from_fn(|| self.ends[side].poll_event()).collect()
     }
@@ -152,11 +162,7 @@ impl Pairing {
 #[test]
 fn an_old_packet_behind_the_end_does_not_cut_a_reader_off() {
     let mut pairing = pairing();
-    let now = pairing.now;
-    let id = pairing.ends[0].open(Target::Loopback(80), 7, now).unwrap();
-    pairing.settle();
-    pairing.ends[1].accept(id);
-    pairing.settle();
+    let id = pairing.opened();
     // The first copy is held on its way, and what was in it goes again.
     assert_eq!(pairing.ends[0].push(id, b"question"), 8);
     let held = pairing.packet(0).unwrap();
@@ -184,11 +190,8 @@ fn an_old_packet_behind_the_end_does_not_cut_a_reader_off() {
 #[test]
 fn a_channel_whose_peer_lost_it_half_way_is_cut() {
     let mut pairing = pairing();
+    let id = pairing.opened();
     let now = pairing.now;
-    let id = pairing.ends[0].open(Target::Loopback(80), 7, now).unwrap();
-    pairing.settle();
-    pairing.ends[1].accept(id);
-    pairing.settle();
     pairing.ends[0].finish(id);
     pairing.ends[0].peer_gone(id, now);
     let lost = Event::Reset(id, ResetCode::SessionLost);
@@ -198,11 +201,7 @@ fn a_channel_whose_peer_lost_it_half_way_is_cut() {
 #[test]
 fn pairs_that_never_go_live_are_not_heaped_up() {
     let mut pairing = pairing();
-    let now = pairing.now;
-    let id = pairing.ends[0].open(Target::Loopback(80), 7, now).unwrap();
-    pairing.settle();
-    pairing.ends[1].accept(id);
-    pairing.settle();
+    let id = pairing.opened();
     assert_eq!(pairing.ends[0].push(id, b"question"), 8);
     // A hop lets Re-Hellos pass and drops every packet.
     for _ in 0..400 {

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 
+use tokio::io::AsyncRead;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::*;
@@ -162,6 +163,25 @@ async fn served_to(
     }
 }
 
+/// The stream of a client that has asked by SOCKS5 and said "hello" is whole, and its client listens.
+async fn handed_over(
+    stream: &mut (impl Read + Write),
+    early: &[u8],
+    client: &mut (impl AsyncRead + Unpin),
+) {
+    // What has not been read early is still in the stream, which does not block.
+    let mut rest = Vec::new();
+    let error = stream.read_to_end(&mut rest).err();
+    assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::WouldBlock));
+    assert_eq!(joined(&[early, &rest]), b"hello");
+
+    // The client has heard of the login only.
+    stream.write_all(b"!").unwrap();
+    let mut said = [0; 3];
+    client.read_exact(&mut said).await.unwrap();
+    assert_eq!(said, *b"\x05\x00!");
+}
+
 #[tokio::test]
 async fn a_connection_is_handed_over_with_early_data_and_no_reply_yet() {
     let mut served = served(None, PREFACES_MAX).await;
@@ -185,17 +205,7 @@ async fn a_connection_is_handed_over_with_early_data_and_no_reply_yet() {
     assert_eq!(success, reply(0x00));
     assert_eq!(failure(OpenFailure::Refused), reply(0x05));
 
-    // What has not been read early is still in the stream, which does not block.
-    let mut rest = Vec::new();
-    let error = stream.read_to_end(&mut rest).err();
-    assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::WouldBlock));
-    assert_eq!(joined(&[&connection.early, &rest]), b"hello");
-
-    // The client has heard of the login only.
-    stream.write_all(b"!").unwrap();
-    let mut said = [0; 3];
-    client.read_exact(&mut said).await.unwrap();
-    assert_eq!(said, *b"\x05\x00!");
+    handed_over(&mut stream, &connection.early, &mut client).await;
 }
 
 #[tokio::test]
@@ -393,14 +403,7 @@ async fn a_unix_socket_is_a_front_end_for_its_users() {
         let LocalStream::Unix(mut stream) = connection.stream else {
             panic!("not a Unix socket")
         };
-        let mut rest = Vec::new();
-        let error = stream.read_to_end(&mut rest).err();
-        assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::WouldBlock));
-        assert_eq!(joined(&[&connection.early, &rest]), b"hello");
-        stream.write_all(b"!").unwrap();
-        let mut said = [0; 3];
-        client.read_exact(&mut said).await.unwrap();
-        assert_eq!(said, *b"\x05\x00!");
+        handed_over(&mut stream, &connection.early, &mut client).await;
     }
 }
 

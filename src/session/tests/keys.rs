@@ -5,11 +5,7 @@ use super::*;
 #[test]
 fn keys_that_are_used_up_pause_the_session_and_the_next_ones_carry_it_on() {
     let mut pairing = pairing();
-    let now = pairing.now;
-    let id = pairing.ends[0].open(Target::Loopback(80), 7, now).unwrap();
-    pairing.settle();
-    pairing.ends[1].accept(id);
-    pairing.settle();
+    let id = pairing.opened();
     for end in &mut pairing.ends {
         (end.options.key_use.packets, end.options.key_use.packets_max) = (10, 20);
     }
@@ -42,11 +38,7 @@ fn keys_that_are_used_up_pause_the_session_and_the_next_ones_carry_it_on() {
 #[test]
 fn keys_that_are_used_up_before_they_go_live_are_replaced() {
     let mut pairing = pairing();
-    let now = pairing.now;
-    let id = pairing.ends[0].open(Target::Loopback(80), 7, now).unwrap();
-    pairing.settle();
-    pairing.ends[1].accept(id);
-    pairing.settle();
+    let id = pairing.opened();
     pairing.ends[0].options.key_use.packets_max = 20;
     pairing.ends[0].link_event(LinkEvent::Changed, pairing.now);
     pairing.hellos();
