@@ -11,6 +11,7 @@
 
 mod clock;
 mod deadlines;
+mod detour;
 mod event;
 mod farewell;
 mod gate;
@@ -46,6 +47,7 @@ use crate::cloak::overlay::{Overlay, Settings as OverlaySettings};
 use crate::cloak::relay::{Bounds, Relay};
 use crate::cloak::tree::Strict;
 use crate::core::deadlines::Deadlines;
+use crate::core::detour::Detour;
 use crate::core::gate::{Bucket, Gate, Meter};
 use crate::core::handshakes::Attempt;
 use crate::core::links::Link;
@@ -156,6 +158,7 @@ struct Peer {
     places: Vec<Location>,
     endpoints: Vec<String>,
     seek: Seek,
+    detour: Detour,
     shortcut: Shortcut,
     /// When it was told last that it shares no cipher suite with us.
     no_suite_at: Option<Time>,
@@ -337,6 +340,7 @@ impl Core {
                 }
                 self.touched.insert(number);
             }
+            self.doubt_way(number, now);
         }
         self.poll_validity(now);
         self.poll_requests(now);

@@ -36,8 +36,13 @@ pub const SHORTCUT_PAUSE_MAX: Duration = Duration::from_secs(600);
 pub const NOTICES_PAUSE: Duration = Duration::from_millis(20);
 /// See [`NOTICES_PAUSE`].
 pub const NOTICES_BURST: u32 = 64;
-/// How long a neighbour over which the way to a peer was broken is taken only if no other is closer.
-pub const AVOID: Duration = Duration::from_secs(5);
+/// How long frames to a peer go along the tree because a relay said that the shortest way is broken, and because
+/// nothing came by it: whoever swallows what he should carry does so again, and costs a pause each time.
+pub const DETOUR: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// How long they do behind the last packet of the peer that came so.
+pub const DETOUR_ECHO: Duration = Duration::from_secs(5);
+/// How long a way has to bring an answer until the other one is tried.
+pub const DETOUR_TURN: Duration = Duration::from_secs(1);
 /// Pause between look-ups of one peer, first and longest; an eighth of the time for which it has been looked for
 /// in between.
 pub const SEEK_PAUSE: Duration = Duration::from_millis(250);
@@ -385,6 +390,8 @@ pub const TREE_CUT_PAUSE: Duration = Duration::from_secs(5);
 pub const TREE_CUT_REST: Duration = Duration::from_secs(30);
 /// See [`TREE_CUT_REST`].
 pub const TREE_CUT_QUIET: Duration = Duration::from_secs(8);
+/// Pause after which they are cut anew in any case: who changes its weight all the time does not hold shares as they are.
+pub const TREE_CUT_LATEST: Duration = Duration::from_secs(120);
 /// Least pause between two reports of a weight to the parent.
 pub const TREE_WEIGHT_PAUSE: Duration = Duration::from_millis(500);
 /// Pause after which a weight that changed by less than an eighth is reported.

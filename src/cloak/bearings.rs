@@ -45,6 +45,11 @@ impl Bearings<'_> {
         let end = self.tree.is_neighbour(route.to);
         let end = end.then_some((route.to, [].as_slice()));
         let neighbours = self.tree.relays_toward(tree, path).chain(end);
+        let neighbours = neighbours.map(|(tag, place)| forward::Near {
+            tag,
+            place,
+            in_tree: route.by_tree && self.tree.is_tied(tag),
+        });
         forward::decide(self.geometry, own, neighbours, route, ingress, avoid)
     }
 
@@ -101,18 +106,8 @@ impl Compass for Bearings<'_> {
         Some(self.tree.location())
     }
 
-    fn route(
-        &self,
-        to: Tag,
-        location: &Location,
-        watermark: u64,
-        hops: u8,
-        ingress: Option<Name>,
-    ) -> Hop {
-        let mut route = Route::neighbour(to, to);
-        route.to_location = location.clone();
-        (route.watermark, route.hops) = (watermark, hops);
-        match self.decide(&route, ingress.map(|name| name.tag()), None) {
+    fn route(&self, route: &Route, ingress: Option<Name>) -> Hop {
+        match self.decide(route, ingress.map(|name| name.tag()), None) {
             Verdict::Here => Hop::Here,
             Verdict::Next {
                 neighbour,

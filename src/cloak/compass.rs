@@ -7,8 +7,8 @@
 //! child is always a step, so every path ends at the same node.
 
 use crate::name::Name;
+use crate::wire::link::Route;
 use crate::wire::location::Location;
-use crate::wire::tag::Tag;
 
 /// First and last key of an arc.
 pub type Span = (u64, u64);
@@ -89,15 +89,8 @@ pub trait Compass {
     /// The place of this node, which answers travel to; none while it has none.
     fn location(&self) -> Option<Location>;
 
-    /// The next hop of an answer for the node `to` at `location`.
-    fn route(
-        &self,
-        to: Tag,
-        location: &Location,
-        watermark: u64,
-        hops: u8,
-        ingress: Option<Name>,
-    ) -> Hop;
+    /// The next hop of an answer with this header.
+    fn route(&self, route: &Route, ingress: Option<Name>) -> Hop;
 }
 
 /// A neighbour, as far as requests need it.

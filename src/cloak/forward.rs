@@ -26,6 +26,17 @@ pub struct Own<'a> {
     pub place: Option<&'a Steps>,
 }
 
+/// A place of a neighbour.
+#[derive(Clone, Copy, Debug)]
+pub struct Near<'a> {
+    /// Its tag.
+    pub tag: Tag,
+    /// The place.
+    pub place: &'a Steps,
+    /// It is the father or a child; nobody asks unless the packet goes by the tree.
+    pub in_tree: bool,
+}
+
 /// What happens to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -50,11 +61,12 @@ pub enum Verdict {
 ///
 /// `neighbours` has one item for each place of each neighbour, former ones included; `avoid` is a
 /// neighbour over which an earlier try failed. The ingress and the avoided one are taken only when no other
-/// is strictly closer (R-O1). Ties go to the lowest tag.
+/// is strictly closer (R-O1), and if the packet goes by the tree, who is neither father nor child nor its end
+/// only when none of these is. Ties go to the lowest tag.
 pub fn decide<'a>(
     geometry: &Geometry,
     own: Own<'_>,
-    neighbours: impl IntoIterator<Item = (Tag, &'a Steps)>,
+    neighbours: impl IntoIterator<Item = Near<'a>>,
     route: &Route,
     ingress: Option<Tag>,
     avoid: Option<Tag>,
@@ -73,18 +85,21 @@ pub fn decide<'a>(
     };
     let here = own.place.map(|place| geometry.distance(place, path));
     let bound = route.watermark.min(here.unwrap_or(WATERMARK_START));
-    let closer = neighbours.into_iter().filter_map(|(tag, place)| {
+    let closer = neighbours.into_iter().filter_map(|near| {
+        let tag = near.tag;
         // The end itself is at distance zero wherever it hangs, and passes nothing on.
-        let distance = if tag == route.to {
+        let is_end = tag == route.to;
+        let distance = if is_end {
             0
         } else {
-            geometry.distance(place, path)
+            geometry.distance(near.place, path)
         };
         let unwanted = Some(tag) == ingress || Some(tag) == avoid;
-        (distance < bound).then_some((unwanted, distance, tag))
+        let beside = route.by_tree && !near.in_tree && !is_end;
+        (distance < bound).then_some((unwanted, beside, distance, tag))
     });
     match closer.min() {
-        Some((_, watermark, neighbour)) => Verdict::Next {
+        Some((.., watermark, neighbour)) => Verdict::Next {
             neighbour,
             watermark,
             hops,
@@ -119,6 +134,14 @@ mod tests {
         route
     }
 
+    fn near(number: usize, place: &Steps, in_tree: bool) -> Near<'_> {
+        Near {
+            tag: tag(number),
+            place,
+            in_tree,
+        }
+    }
+
     fn own(number: usize, place: &Steps) -> Own<'_> {
         Own {
             tag: tag(number),
@@ -132,7 +155,11 @@ mod tests {
         let geometry = Geometry::new(Metric::Tree, 4);
         let far = [(1, 1), (1, 1), (1, 1)];
         let (root, near): (&Steps, &Steps) = (&[], &far[..2]);
-        let table = [(tag(1), root), (tag(2), near), (tag(3), &far[..1])];
+        let table = [
+            self::near(1, root, true),
+            self::near(2, near, false),
+            self::near(3, &far[..1], false),
+        ];
         let place = [(2, 2)];
         let me = own(0, &place);
         let decide = |ingress, avoid| decide(&geometry, me, table, &route(9, &far), ingress, avoid);
@@ -147,12 +174,36 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_by_the_tree_leaves_it_only_in_need_or_to_its_end() {
+        let geometry = Geometry::new(Metric::Tree, 4);
+        let far = [(1, 1), (1, 1), (1, 1)];
+        let table = [near(1, &[], true), near(2, &far[..2], false)];
+        let place = [(2, 2)];
+        let go = |to: usize, table: &[Near<'_>]| {
+            let route = Route {
+                by_tree: true,
+                ..route(to, &far)
+            };
+            let table = table.iter().copied();
+            decide(&geometry, own(0, &place), table, &route, None, None)
+        };
+        let by = |verdict| match verdict {
+            Verdict::Next { neighbour, .. } => neighbour,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(by(go(9, &table)), tag(1));
+        assert_eq!(by(go(9, &table[1..])), tag(2));
+        assert_eq!(by(go(2, &table)), tag(2));
+    }
+
+    #[test]
     fn what_goes_nowhere_says_why() {
         let geometry = Geometry::new(Metric::Tree, 4);
         let place = [(2, 2)];
         let me = own(0, &place);
         let root: &Steps = &[];
-        let decide = |route: &Route| decide(&geometry, me, [(tag(1), root)], route, None, None);
+        let decide =
+            |route: &Route| decide(&geometry, me, [near(1, root, true)], route, None, None);
         assert_eq!(decide(&route(0, &[(3, 3)])), Verdict::Here);
         assert_eq!(decide(&route(5, &place)), Verdict::Broken(Broken::Moved));
         assert_eq!(
@@ -172,7 +223,7 @@ mod tests {
     fn a_neighbour_that_is_the_end_gets_it_wherever_it_hangs() {
         let geometry = Geometry::new(Metric::Tree, 4);
         let (place, moved) = ([(2, 2)], [(3, 3), (1, 1)]);
-        let table: [(Tag, &Steps); 1] = [(tag(5), &moved)];
+        let table = [near(5, &moved, false)];
         let verdict = decide(
             &geometry,
             own(0, &place),
@@ -197,17 +248,19 @@ mod tests {
         /// Ten nodes, each believing whatever it likes about where the others are.
         #[test]
         fn stale_tables_make_no_loop(
-            beliefs in vec(vec(steps(), 10), 10), target in steps(), start in 0usize..10, to in 0usize..12, hyperbolic: bool,
+            beliefs in vec(vec((steps(), any::<bool>()), 10), 10), target in steps(), start in 0usize..10, to in 0usize..12,
+            hyperbolic: bool, by_tree: bool,
         ) {
             let metric = if hyperbolic { Metric::Hyperbolic } else { Metric::Tree };
             let geometry = Geometry::new(metric, 4);
-            let mut route = route(to, &target);
+            let mut route = Route { by_tree, ..route(to, &target) };
             let mut at = start;
             let mut ingress = None;
             let mut seen = Vec::new();
             loop {
-                let table = beliefs[at].iter().enumerate().filter(|(n, _)| *n != at).map(|(n, p)| (tag(n), p.as_slice()));
-                match decide(&geometry, own(at, &beliefs[at][at]), table, &route, ingress, None) {
+                let table = beliefs[at].iter().enumerate().filter(|(n, _)| *n != at);
+                let table = table.map(|(n, (place, in_tree))| near(n, place, *in_tree));
+                match decide(&geometry, own(at, &beliefs[at][at].0), table, &route, ingress, None) {
                     Verdict::Next { neighbour, watermark, hops } => {
                         prop_assert!(watermark < route.watermark);
                         prop_assert!(hops < route.hops);

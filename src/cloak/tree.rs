@@ -276,19 +276,8 @@ impl Tree {
         leads.then_some(&*self.own.path)
     }
 
-    /// Places of the neighbours that help on the way to `path` in a tree, former ones included.
-    pub fn places_toward<'a>(
-        &'a self,
-        tree: u64,
-        path: &'a Steps,
-    ) -> impl Iterator<Item = (Tag, &'a Steps)> {
-        self.neighbours.iter().flat_map(move |(name, neighbour)| {
-            let places = neighbour.places_toward(tree, path);
-            places.map(|path| (name.tag(), path))
-        })
-    }
-
-    /// The same of neighbours that carry traffic of others.
+    /// Places of the neighbours that carry traffic of others and help on the way to `path` in a tree, former ones
+    /// included.
     pub fn relays_toward<'a>(
         &'a self,
         tree: u64,

@@ -152,6 +152,10 @@ impl Core {
             known.attempt = None;
             return;
         };
+        // The Hello before was not answered.
+        if attempt.state.is_some() {
+            known.detour.turn(now);
+        }
         let index = self.random.number();
         let asked = attempt.asked.and_then(|number| self.sessions.get(&number));
         let offer = Offer {

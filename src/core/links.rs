@@ -313,7 +313,7 @@ impl Core {
                             marked: route.marked,
                             path: number,
                         };
-                        self.packet(packet, route.hops, to, now);
+                        self.packet(packet, &route, to, now);
                     }
                     Onward::By(link, route) => {
                         let body = frame.body.to_vec();
@@ -330,7 +330,7 @@ impl Core {
         Ok(used)
     }
 
-    fn packet(&mut self, packet: Arrived<'_>, left: u8, to: &mut impl Deliver, now: Time) {
+    fn packet(&mut self, packet: Arrived<'_>, route: &Route, to: &mut impl Deliver, now: Time) {
         let index = Header::decode(&mut Reader::new(packet.header)).map(|header| header.index);
         let Some(session) = index
             .ok()
@@ -341,11 +341,15 @@ impl Core {
         };
         if let Some(entry) = self.sessions.get_mut(&session) {
             // Nobody counts on the link between neighbours.
-            entry.hops = Some(HOPS_MAX.saturating_sub(left).max(1));
+            entry.hops = Some(HOPS_MAX.saturating_sub(route.hops).max(1));
             entry
                 .session
                 .handle_packet(packet, now, &mut Into { session, to });
+            let peer = entry.session.peer();
             self.touched.insert(session);
+            if route.by_tree {
+                self.echo_way(peer, now);
+            }
         }
     }
 

@@ -207,7 +207,7 @@ impl Core {
         let place = told
             .chain(recorded)
             .chain(places)
-            .find(|place| self.routed(peer.tag(), place, None).is_some())?
+            .find(|place| self.routed(peer.tag(), place, false, None).is_some())?
             .clone();
         let id = self.random.number();
         self.overlay.trace(peer.tag(), &place, (left, id), now);

@@ -5,8 +5,7 @@
 
 use crate::cloak::forward::{Verdict, WATERMARK_START};
 use crate::cloak::neighbours::Link as LinkNumber;
-use crate::core::{Core, Peer};
-use crate::limits::HOPS_MAX;
+use crate::core::Core;
 use crate::name::Name;
 use crate::session::LinkEvent;
 use crate::srm::resume::Reason;
@@ -35,22 +34,26 @@ impl Core {
     }
 
     /// The link towards `to` at `place`, and the header with which a frame leaves by it.
-    pub(super) fn way_to(&self, to: Tag, place: &Location) -> Option<Carrier> {
+    pub(super) fn way_to(&self, to: Tag, place: &Location, by_tree: bool) -> Option<Carrier> {
         let direct = self.neighbours.preferred(to);
         let direct = direct.map(|link| self.direct(to, link));
-        direct.or_else(|| self.routed(to, place, None))
+        direct.or_else(|| self.routed(to, place, by_tree, None))
     }
 
     /// The same through relays, not by the neighbour `avoid` if another one is closer too.
-    pub(super) fn routed(&self, to: Tag, place: &Location, avoid: Option<Tag>) -> Option<Carrier> {
+    pub(super) fn routed(
+        &self,
+        to: Tag,
+        place: &Location,
+        by_tree: bool,
+        avoid: Option<Tag>,
+    ) -> Option<Carrier> {
         let mut route = Route {
-            marked: false,
-            hops: HOPS_MAX,
-            to,
-            from: self.name().tag(),
+            by_tree,
             watermark: WATERMARK_START,
             to_location: place.clone(),
             from_location: self.overlay.location()?,
+            ..Route::neighbour(self.name().tag(), to)
         };
         let Verdict::Next {
             neighbour,
@@ -77,7 +80,7 @@ impl Core {
             return Some(self.direct(peer.tag(), link));
         }
         let mut places = known.places.iter();
-        places.find_map(|place| self.routed(peer.tag(), place, known.avoided()))
+        places.find_map(|place| self.routed(peer.tag(), place, known.detour.is_on(), None))
     }
 
     /// The way that the packets of a session take now.
@@ -94,13 +97,11 @@ impl Core {
             return Some(by(link));
         }
         let known = self.peers.get(&peer);
-        let avoid = match direct {
-            Some(_) => Some(peer.tag()),
-            None => known.and_then(Peer::avoided),
-        };
+        let by_tree = known.is_some_and(|known| known.detour.is_on());
+        let avoid = direct.map(|_| peer.tag());
         let told = session.destination().into_iter();
         let mut places = told.chain(known.into_iter().flat_map(|known| &known.places));
-        let around = places.find_map(|place| self.routed(peer.tag(), place, avoid));
+        let around = places.find_map(|place| self.routed(peer.tag(), place, by_tree, avoid));
         around.or_else(|| direct.map(by))
     }
 
@@ -175,16 +176,17 @@ impl Core {
     }
 
     /// Every way by which a Re-Hello may find the peer: all its links, and through relays to each of these
-    /// places and those of its record.
+    /// places and those of its record, the shortest way and along the tree.
     pub(super) fn all_ways(&self, peer: Name, places: &[&Location]) -> Vec<Carrier> {
         let links = self.neighbours.all(peer.tag()).iter();
         let mut ways: Vec<Carrier> = links.map(|link| self.direct(peer.tag(), *link)).collect();
         let known = self.peers.get(&peer);
-        let avoid = known.and_then(Peer::avoided);
         let recorded = known.into_iter().flat_map(|known| &known.places);
         for place in places.iter().copied().chain(recorded) {
-            let way = self.routed(peer.tag(), place, avoid);
-            ways.extend(way.filter(|way| !ways.contains(way)));
+            for by_tree in [false, true] {
+                let way = self.routed(peer.tag(), place, by_tree, None);
+                ways.extend(way.filter(|way| !ways.contains(way)));
+            }
         }
         ways
     }

@@ -3,7 +3,7 @@
 
 use crate::cloak::overlay::Found;
 use crate::core::{Core, Event, Peer};
-use crate::limits::{AVOID, SEEK_PAUSE, SEEK_PAUSE_MAX};
+use crate::limits::{SEEK_PAUSE, SEEK_PAUSE_MAX};
 use crate::name::Name;
 use crate::session::LinkEvent;
 use crate::time::Time;
@@ -20,8 +20,6 @@ pub(super) struct Seek {
     since: Option<Time>,
     /// Another one is wanted as soon as it may begin.
     wanted: bool,
-    /// A neighbour over which the way to the peer was broken, and until when that counts.
-    avoid: Option<(Tag, Time)>,
 }
 
 impl Seek {
@@ -31,13 +29,6 @@ impl Seek {
         if self.since.is_some() {
             self.since = Some(now);
         }
-    }
-}
-
-impl Peer {
-    /// The neighbour that shall be taken only if no other is closer to this peer.
-    pub(super) fn avoided(&self) -> Option<Tag> {
-        self.seek.avoid.map(|(neighbour, _)| neighbour)
     }
 }
 
@@ -179,24 +170,21 @@ impl Core {
     }
 
     /// A relay says that the way to this one is broken. It proves nothing, so the session only asks for a
-    /// sign of life, by another neighbour if one is closer too, and the directory is asked again.
+    /// sign of life, along the tree, and the directory is asked again.
     pub(super) fn seek_broken(&mut self, to: Tag, now: Time) {
         let peer = self.peers.keys().find(|name| name.tag() == to).copied();
         let Some(peer) = peer else { return };
         self.overlay.forget(peer);
-        let sessions = self.peers.get(&peer).map(|known| known.sessions.clone());
-        for number in sessions.unwrap_or_default() {
-            let Some(entry) = self.sessions.get_mut(&number) else {
-                continue;
-            };
-            entry.session.probe();
-            let by = entry.carrier.as_ref().map(|carrier| carrier.link);
-            let by = by.and_then(|link| self.links.get(&link));
-            if let (Some(by), Some(known)) = (by, self.peers.get_mut(&peer)) {
-                known.seek.avoid = Some((by.peer.tag(), now + AVOID));
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.detour.begin(now);
+            for number in &known.sessions {
+                if let Some(entry) = self.sessions.get_mut(number) {
+                    entry.session.probe();
+                }
             }
-            self.reroute(number, None, now);
         }
+        self.stirred = true;
+        self.reroute_all(Some(peer), now);
         self.seek(peer, now);
     }
 
@@ -204,10 +192,7 @@ impl Core {
         let due = |known: &Peer| {
             let seek = &known.seek;
             let look_up = (seek.wanted && !seek.asking).then_some(seek.next_at);
-            look_up
-                .into_iter()
-                .chain(seek.avoid.map(|(_, until)| until))
-                .min()
+            look_up.into_iter().chain(known.detour.due_at()).min()
         };
         let due = self.peers.values().filter_map(due).min();
         due.unwrap_or(Time::NEVER)
@@ -215,10 +200,7 @@ impl Core {
 
     /// Begins the look-ups whose turn it is.
     pub(super) fn poll_seeks(&mut self, now: Time) {
-        let over = |seek: &Seek| seek.avoid.is_some_and(|(_, until)| until <= now);
-        for known in self.peers.values_mut().filter(|known| over(&known.seek)) {
-            known.seek.avoid = None;
-        }
+        self.poll_detours(now);
         let due: Vec<Name> = self
             .peers
             .iter()

@@ -109,7 +109,7 @@ impl Core {
     pub(super) fn answer_signal(&mut self, number: LinkNumber, route: &Route, message: &[u8]) {
         let way = match route.from_location {
             Location::Neighbour => Some(self.direct(route.from, number)),
-            Location::Tree { .. } => self.way_to(route.from, &route.from_location),
+            Location::Tree { .. } => self.way_to(route.from, &route.from_location, route.by_tree),
         };
         self.send_signal(Vec::from_iter(way), message);
     }

@@ -101,6 +101,8 @@ pub enum Ask<'a> {
 /// An answer on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer<'a> {
+    /// By links of the tree where it can, as its request.
+    pub by_tree: bool,
     /// Hops left.
     pub hops: u8,
     /// Distance that the next hop must undercut.
@@ -360,6 +362,7 @@ impl<'a> Request<'a> {
 impl<'a> Answer<'a> {
     fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(ANSWER);
+        out.put_u8(if self.by_tree { BY_TREE } else { 0 });
         out.put_u8(self.hops);
         out.put_varint(self.watermark);
         out.put_u64(self.nonce);
@@ -374,6 +377,10 @@ impl<'a> Answer<'a> {
     }
 
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let flags = reader.u8()?;
+        if flags & !BY_TREE != 0 {
+            return Err(DecodeError::Invalid("answer flags"));
+        }
         let hops = reader.u8()?;
         let watermark = reader.varint()?;
         let nonce = reader.u64()?;
@@ -383,6 +390,7 @@ impl<'a> Answer<'a> {
         let outcome = Outcome::ALL.get(usize::from(reader.u8()?)).copied();
         let outcome = outcome.ok_or(DecodeError::Invalid("outcome"))?;
         Ok(Self {
+            by_tree: flags & BY_TREE != 0,
             hops,
             watermark,
             nonce,

@@ -60,6 +60,8 @@ impl Lengths {
 pub struct Route {
     /// Set by a relay whose queue is long.
     pub marked: bool,
+    /// It goes from father to child and from child to father where it can: past whoever only seems to be on the way.
+    pub by_tree: bool,
     /// Hops left (R-O1).
     pub hops: u8,
     /// The end that shall get it.
@@ -75,12 +77,14 @@ pub struct Route {
 }
 
 const MARKED: u8 = 1;
+const BY_TREE: u8 = 2;
 
 impl Route {
     /// A route between two neighbours.
     pub const fn neighbour(from: Tag, to: Tag) -> Self {
         Self {
             marked: false,
+            by_tree: false,
             hops: HOPS_MAX,
             to,
             from,
@@ -92,7 +96,8 @@ impl Route {
 
     /// Appends flags (1), hops (1), both tags (8 each), watermark, both locations.
     pub fn encode(&self, out: &mut impl Write) {
-        out.put_u8(if self.marked { MARKED } else { 0 });
+        let marked = if self.marked { MARKED } else { 0 };
+        out.put_u8(marked | if self.by_tree { BY_TREE } else { 0 });
         out.put_u8(self.hops);
         out.put(&self.to.0);
         out.put(&self.from.0);
@@ -104,11 +109,12 @@ impl Route {
     /// Reads a routing header.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let flags = reader.u8()?;
-        if flags & !MARKED != 0 {
+        if flags & !(MARKED | BY_TREE) != 0 {
             return Err(DecodeError::Invalid("routing flags"));
         }
         Ok(Self {
             marked: flags & MARKED != 0,
+            by_tree: flags & BY_TREE != 0,
             hops: reader.u8()?,
             to: Tag(reader.array()?),
             from: Tag(reader.array()?),

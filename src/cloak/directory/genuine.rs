@@ -30,16 +30,19 @@ const KEY_LABEL: &[u8] = b"muses-directory-key-v1";
 /// Microseconds in a second.
 const MICROS: u64 = 1_000_000;
 
+/// How far the sub-keys of a name lie apart: evenly around the circle, so that whoever is given less than this
+/// holds one of them at most, and whoever is given less than twice as much never all.
+const APART: u64 = u64::MAX / SUB_KEYS as u64;
+
 /// Where a name's record is kept: sub-key `index` of the name.
 pub fn sub_key(name: &[u8; 32], index: u8) -> u64 {
     let mut hash = Sha256::new();
     hash.update(KEY_LABEL);
-    hash.update([index]);
     hash.update(name);
     let digest: [u8; 32] = hash.finalize().into();
-    digest
-        .first_chunk()
-        .map_or(0, |first| u64::from_be_bytes(*first))
+    let first = digest.first_chunk().map(|first| u64::from_be_bytes(*first));
+    let turn = APART.wrapping_mul(index.into());
+    first.unwrap_or_default().wrapping_add(turn)
 }
 
 /// The sub-keys of a name.
@@ -353,11 +356,15 @@ mod tests {
     }
 
     #[test]
-    fn sub_keys_differ_by_name_and_index() {
-        let keys: Vec<_> = sub_keys(&[1; 32]).chain(sub_keys(&[2; 32])).collect();
-        let mut unique: Vec<_> = keys.iter().map(|(_, key)| key).collect();
-        unique.sort();
-        unique.dedup();
-        assert_eq!(unique.len(), 6);
+    fn an_arc_of_a_third_of_the_circle_holds_one_sub_key_at_most() {
+        for seed in 0..100 {
+            let mut keys: Vec<_> = sub_keys(&[seed; 32]).map(|(_, key)| key).collect();
+            keys.sort_unstable();
+            let gaps = keys.windows(2).map(|pair| pair[1] - pair[0]);
+            assert!(gaps.min() >= Some(u64::MAX / 3));
+            // Round the end of the circle, too.
+            assert!(keys[0].wrapping_sub(keys[2]) >= u64::MAX / 3);
+        }
+        assert_ne!(sub_key(&[1; 32], 0), sub_key(&[2; 32], 0));
     }
 }

@@ -3,6 +3,8 @@
 //! A look-up ends when two places have shown the same record, when there is one and the others have been asked
 //! again in vain a second later, or after three seconds. A place that has nothing or is silent is asked again by the links of the
 //! tree, where the father of who is responsible answers. Late answers are still awaited, and places with older records get the newest one.
+//! Who asks again for what it has found before asks by the links of the tree first: who shows old records to
+//! everybody that asks by way of him is passed by there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +49,8 @@ struct Lookup {
     best: Option<(Genuine, Option<Found>)>,
     until: Time,
     told: bool,
+    /// An earlier one found something that was of no use, or is old.
+    again: bool,
 }
 
 /// All look-ups, what they found, and the floors.
@@ -57,6 +61,7 @@ pub(super) struct Lookups {
     last: u64,
     floors: BTreeMap<Name, (u64, Time)>,
     by_age: BTreeSet<(Time, Name)>,
+    /// What was found, and how long it counts.
     cache: BTreeMap<Name, (Found, Time)>,
 }
 
@@ -73,7 +78,9 @@ impl Lookups {
     }
 
     pub(super) fn forget(&mut self, name: Name) {
-        self.cache.remove(&name);
+        if let Some((_, until)) = self.cache.get_mut(&name) {
+            *until = Time::ZERO;
+        }
     }
 
     pub(super) fn forget_all(&mut self) {
@@ -127,7 +134,8 @@ impl Lookups {
                 self.cache.remove(&name);
             }
         }
-        self.cache.insert(name, (found, now + DIRECTORY_CACHE_LIFE));
+        let until = now + DIRECTORY_CACHE_LIFE;
+        self.cache.insert(name, (found, until));
     }
 }
 
@@ -136,6 +144,7 @@ impl Directory {
         self.lookups.last += 1;
         let query = self.lookups.last;
         let cached = self.lookups.cache.get(&name);
+        let again = cached.is_some();
         if let Some((found, _)) = cached.filter(|(_, until)| *until > context.now) {
             let found = Box::new(found.clone());
             self.events.push_back(Event::Found { query, found });
@@ -169,6 +178,7 @@ impl Directory {
             best: None,
             until: context.now + DIRECTORY_LOOKUP,
             told: false,
+            again,
         };
         self.lookups.running.insert(name, lookup);
         self.run_lookup(name, context);
@@ -189,6 +199,7 @@ impl Directory {
             let Some(lookup) = self.lookups.running.get_mut(&name) else {
                 return;
             };
+            let again = lookup.again;
             let used: Vec<_> = lookup.slots.iter().filter_map(|slot| slot.hop).collect();
             let Some(slot) = lookup.slots.get_mut(usize::from(index)) else {
                 return;
@@ -198,7 +209,7 @@ impl Directory {
             }
             let old = slot.nonce.take();
             slot.done = slot.tries >= TRIES;
-            let way = if slot.tries % 2 == 0 {
+            let way = if (slot.tries % 2 == 0) != again {
                 Way::Any
             } else {
                 Way::Tree

@@ -10,6 +10,7 @@ use crate::limits::HOPS_MAX;
 use crate::name::Name;
 use crate::wire::codec::VARINT_MAX;
 use crate::wire::directory::{Answer, Ask, Message, Outcome, Request};
+use crate::wire::link::Route;
 
 /// Outcome of a request, with the record it is about.
 type Served = (Outcome, Option<Arc<[u8]>>);
@@ -79,6 +80,7 @@ impl Directory {
             }
         };
         let answer = Message::Answer(Answer {
+            by_tree: request.by_tree,
             hops: HOPS_MAX,
             watermark: VARINT_MAX,
             nonce: request.nonce,
@@ -163,18 +165,15 @@ impl Directory {
 
     /// An answer that came by way of `from`.
     pub(super) fn on_answer(&mut self, from: Name, answer: Answer<'_>, context: Context<'_>) {
-        let Answer {
-            to,
-            to_location,
-            watermark,
-            hops,
-            ..
-        } = &answer;
+        let route = Route {
+            by_tree: answer.by_tree,
+            hops: answer.hops,
+            watermark: answer.watermark,
+            to_location: answer.to_location.clone(),
+            ..Route::neighbour(answer.to, answer.to)
+        };
         let ingress = (from != self.name).then_some(from);
-        let hop = context
-            .compass
-            .route(*to, to_location, *watermark, *hops, ingress);
-        match hop {
+        match context.compass.route(&route, ingress) {
             Hop::Here => {
                 let waiter = self.waiting.remove(&answer.nonce);
                 match waiter {

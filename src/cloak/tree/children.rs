@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::cloak::tree::Range;
-use crate::cloak::tree::range::{cut, gap};
-use crate::limits::{TREE_CUT_PAUSE, TREE_CUT_QUIET, TREE_CUT_REST, TREE_GRACE};
+use crate::cloak::tree::range::{cut, gap, level};
+use crate::limits::{TREE_CUT_LATEST, TREE_CUT_PAUSE, TREE_CUT_QUIET, TREE_CUT_REST, TREE_GRACE};
 use crate::name::Name;
 use crate::time::Time;
 use crate::wire::tree::Part;
@@ -41,6 +41,9 @@ impl Child {
         matches!(self.state, State::Gone(_))
     }
 }
+
+/// What a node counts for itself when its keys are shared.
+const REST: u64 = 1;
 
 /// All children.
 #[derive(Debug, Default)]
@@ -203,25 +206,18 @@ impl Children {
         (next.unwrap_or(Time::NEVER), self.live().count() != before)
     }
 
-    /// A child's weight as it counts for keys: no more than all others tell, so one child cannot take
-    /// nearly all by a large number, and a chain still shares its keys.
-    fn counted(&self, child: &Child) -> u64 {
-        if !child.relay {
-            return 0;
-        }
-        let same = self.live().filter(|(_, other)| other.seat == child.seat);
-        let all = same.map(|(_, other)| other.weight);
-        let others = all
-            .fold(0, u64::saturating_add)
-            .saturating_sub(child.weight);
-        child.weight.min(others.saturating_add(16))
-    }
-
-    /// How the keys of the seat, or of the own place, should be shared: each live child and its weight.
-    fn shares(&self, seat: bool) -> Vec<(Name, u64)> {
+    /// How the keys of the seat, or of the own place, should be shared: each live child, and what it counts;
+    /// behind them the own place, if it hangs on the seat.
+    fn shares(&self, seat: bool, own: bool) -> (Vec<Name>, Vec<u64>) {
         let live = self.live().filter(|(_, child)| child.seat == seat);
-        live.map(|(name, child)| (*name, self.counted(child)))
-            .collect()
+        let counted = |child: &Child| if child.relay { child.weight } else { 0 };
+        let shares = live.map(|(name, child)| (*name, counted(child)));
+        let (names, mut weights): (Vec<_>, Vec<_>) = shares.unzip();
+        if own && seat {
+            weights.push(self.own_weight());
+        }
+        level(&mut weights, REST, seat);
+        (names, weights)
     }
 
     /// Weight of the own place of a root that hangs on its own seat.
@@ -232,24 +228,22 @@ impl Children {
 
     /// Whether a share is off by more than `num`/`den`.
     fn is_off(&self, seat: bool, own: Option<Part>, (num, den): (u128, u128)) -> bool {
-        let shares = self.shares(seat);
-        let own_weight = own.filter(|_| seat).map(|part| (self.own_weight(), part));
-        let all = shares.iter().map(|(_, weight)| *weight);
-        let total = all
-            .chain(own_weight.map(|(weight, _)| weight))
-            .fold(1, u64::saturating_add);
+        let (names, weights) = self.shares(seat, own.is_some());
+        let total = weights.iter().copied().fold(REST, u64::saturating_add);
         let off = |weight: u64, part: Part| {
             let fair = u128::from(weight) * u128::from(u32::MAX) / u128::from(total);
             let has = u128::from(part.length);
             // A few units are rounding.
             has * den > fair * num + 64 * den || fair * den > has * num + 64 * den
         };
-        let part = |name: &Name| {
-            self.get(name)
-                .map_or_else(Part::default, |child| child.part)
-        };
-        shares.iter().any(|(name, weight)| off(*weight, part(name)))
-            || own_weight.is_some_and(|(weight, part)| off(weight, part))
+        let parts = names
+            .iter()
+            .map(|name| self.get(name).map(|child| child.part));
+        let parts = parts.flatten().chain(own);
+        weights
+            .iter()
+            .zip(parts)
+            .any(|(weight, part)| off(*weight, part))
     }
 
     /// When to look at the shares again.
@@ -257,7 +251,9 @@ impl Children {
         match self.shares {
             Shares::Even => Time::NEVER,
             Shares::Uneven => self.cut_at + TREE_CUT_PAUSE,
-            Shares::Rough => (self.cut_at + TREE_CUT_REST).max(self.changed_at + TREE_CUT_QUIET),
+            Shares::Rough => (self.cut_at + TREE_CUT_REST)
+                .max(self.changed_at + TREE_CUT_QUIET)
+                .min(self.cut_at + TREE_CUT_LATEST),
         }
     }
 
@@ -291,13 +287,9 @@ impl Children {
         let mut changed = Vec::new();
         let mut own_part = own;
         for seat in [true, false] {
-            let shares = self.shares(seat);
-            let mut weights: Vec<_> = shares.iter().map(|(_, weight)| *weight).collect();
-            if own.is_some() && seat {
-                weights.push(self.own_weight());
-            }
-            let parts = cut(&weights, 1);
-            for ((name, _), part) in shares.iter().zip(&parts) {
+            let (names, weights) = self.shares(seat, own.is_some());
+            let parts = cut(&weights, REST);
+            for (name, part) in names.iter().zip(&parts) {
                 if let Some(child) = self.all.get_mut(name)
                     && child.part != *part
                 {

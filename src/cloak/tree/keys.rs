@@ -55,6 +55,13 @@ impl Tree {
             .copied()
     }
 
+    /// Whether the neighbour with this tag is the parent or a child.
+    pub fn is_tied(&self, tag: Tag) -> bool {
+        let children = self.children.live().map(|(name, _)| *name);
+        let mut ties = children.chain(self.own.parent);
+        ties.any(|name| name.tag() == tag)
+    }
+
     /// Whether a neighbour is the parent or a child.
     pub fn is_beside(&self, name: &Name) -> bool {
         self.own.parent == Some(*name) || self.children.has(name)

@@ -53,6 +53,8 @@ impl Range {
 
 /// Units of a whole range.
 const WHOLE: u64 = 1 << 32;
+/// How much more than all others a child counts for that is not on the seat.
+const CHAIN: u64 = 16;
 
 /// Cuts a whole range into one part for each weight and a rest that has the weight `rest`; zero weights
 /// get nothing.
@@ -73,6 +75,35 @@ pub(super) fn cut(weights: &[u64], rest: u64) -> Vec<Part> {
         }
     };
     weights.iter().map(part).collect()
+}
+
+/// Makes weights count for keys: of the heaviest only so much that a lie about it gains little. `rest` is
+/// what the parent counts for itself.
+///
+/// On the root's seat it counts no more than the second, or two fifths of all others: then it has at most
+/// half of the circle, and two sevenths where no other one has more than two fifths of what is left. Since a
+/// cut comes only when shares are off by an eighth, that is less than two thirds and less than a third: never
+/// all sub-keys of a name, and there only one. Elsewhere it counts no more than all others and a few, so that
+/// chains still share their keys.
+pub(super) fn level(weights: &mut [u64], rest: u64, seat: bool) {
+    let Some(heaviest) = weights.iter().copied().max() else {
+        return;
+    };
+    let Some(at) = weights.iter().position(|weight| *weight == heaviest) else {
+        return;
+    };
+    let others = weights.iter().enumerate().filter(|(other, _)| *other != at);
+    let others = others.map(|(_, weight)| *weight).chain([rest]);
+    let second = others.clone().max().unwrap_or_default();
+    let others = others.fold(0, u64::saturating_add);
+    let most = if seat {
+        second.max(others.saturating_mul(2) / 5)
+    } else {
+        others.saturating_add(CHAIN)
+    };
+    if let Some(weight) = weights.get_mut(at) {
+        *weight = heaviest.min(most);
+    }
 }
 
 /// The largest gap between parts.
@@ -119,6 +150,34 @@ mod tests {
         assert_eq!(all[1], None);
         assert_eq!(all[0].unwrap().last + 1, all[2].unwrap().first);
         assert_eq!(gap(parts).offset, u32::MAX / 2);
+    }
+
+    fn shares(weights: &[u64], seat: bool) -> Vec<u64> {
+        let mut weights = weights.to_vec();
+        level(&mut weights, 1, seat);
+        let all: u64 = weights.iter().sum::<u64>() + 1;
+        weights.iter().map(|weight| weight * 1_000 / all).collect()
+    }
+
+    #[test]
+    fn no_lie_takes_two_thirds_of_the_circle_nor_a_third_among_many() {
+        assert_eq!(shares(&[1 << 40, 60, 50, 40], true)[0], 284);
+        assert_eq!(shares(&[1 << 40, 60], true)[0], 495);
+        assert_eq!(shares(&[1 << 40], true)[0], 500);
+        assert_eq!(shares(&[100, 90], true), [497, 497]);
+        assert_eq!(shares(&[1 << 40, 9], false), [722, 250]);
+        let siblings: [&[u64]; 6] = [&[], &[9], &[9, 9], &[30, 20, 20, 9], &[500, 1], &[0, 0]];
+        for others in siblings {
+            let sum = others.iter().sum::<u64>() + 1;
+            let most = others.iter().copied().fold(1, u64::max);
+            let limit = if most * 5 <= sum * 2 { 286 } else { 500 };
+            for lie in (0..600).chain([1 << 40]) {
+                let mut weights = others.to_vec();
+                weights.push(lie);
+                let share = shares(&weights, true)[others.len()];
+                assert!(share <= limit, "{others:?} and {lie}: {share}");
+            }
+        }
     }
 
     #[test]

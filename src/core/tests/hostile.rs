@@ -2,6 +2,7 @@
 
 use super::relays::Mesh;
 use super::*;
+use crate::cloak::forward::Verdict;
 use crate::core::Role;
 use crate::core::links::{Message, OUTBOX_MAX};
 use crate::wire::link::Route;
@@ -192,6 +193,82 @@ fn a_leaf_carries_nothing_for_others() {
     mesh.run(RTT * 4);
     assert_eq!(mesh.nodes[4].core.relay.stats().frames, 0);
     mesh.open(4, 1);
+}
+
+/// Nodes that a frame passes from one node to another, both included.
+fn way(mesh: &Mesh, from: usize, to: usize) -> Vec<usize> {
+    let mut route = Route {
+        to_location: mesh.nodes[to].core.own_location(),
+        watermark: crate::cloak::forward::WATERMARK_START,
+        ..Route::neighbour(mesh.name(from).tag(), mesh.name(to).tag())
+    };
+    let (mut way, mut ingress) = (vec![from], None);
+    while let Verdict::Next {
+        neighbour,
+        watermark,
+        hops,
+    } = {
+        let at = &mesh.nodes[*way.last().unwrap()].core;
+        at.overlay.decide(&route, ingress, None)
+    } {
+        ingress = Some(mesh.name(*way.last().unwrap()).tag());
+        (route.watermark, route.hops) = (watermark, hops);
+        let next = (0..mesh.nodes.len()).find(|node| mesh.name(*node).tag() == neighbour);
+        way.push(next.unwrap());
+    }
+    way
+}
+
+/// Two ends, and a node on the way between them on which neither hangs.
+fn crossed(mesh: &Mesh) -> Option<(usize, usize, usize)> {
+    let steps = |node: usize| match mesh.nodes[node].core.own_location() {
+        Location::Tree { path, .. } => path,
+        Location::Neighbour => Vec::new(),
+    };
+    let count = mesh.nodes.len();
+    let ends = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
+    let mut crossed = ends.flat_map(|(from, to)| {
+        let way = way(mesh, from, to);
+        let between = way.into_iter().filter(move |at| ![from, to].contains(at));
+        between.map(move |between| (from, between, to))
+    });
+    crossed.find(|(from, between, to)| {
+        let above = steps(*between);
+        !steps(*from).starts_with(&above) && !steps(*to).starts_with(&above)
+    })
+}
+
+#[test]
+fn a_relay_that_swallows_what_it_carries_is_gone_round() {
+    let ring = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0)];
+    for chord in [(0, 2), (1, 4), (2, 5), (3, 5)] {
+        let wires: Vec<_> = ring.into_iter().chain([chord, (0, 6), (3, 7)]).collect();
+        let mut mesh = Mesh::new(8, &wires);
+        mesh.run(Duration::from_secs(10));
+        let Some((from, between, to)) = crossed(&mesh) else {
+            continue;
+        };
+        // It turns hostile under a session, and before one.
+        let (near, far) = mesh.open(from, to);
+        mesh.transfer((from, near), (to, far), |mesh, step| {
+            if step == 20 {
+                mesh.swallows = Some(between);
+            }
+        });
+        mesh.transfer((to, far), (from, near), |_, _| {});
+        assert_eq!(mesh.suspensions(from) + mesh.suspensions(to), 0);
+        let now = mesh.now;
+        let session = mesh.nodes[from].core.peers[&mesh.name(to)].sessions[0];
+        mesh.nodes[from].core.kill_session(session, now);
+        mesh.run(Duration::from_secs(90));
+        for node in &mut mesh.nodes {
+            node.events.clear();
+        }
+        let (near, far) = mesh.open(from, to);
+        mesh.transfer((from, near), (to, far), |_, _| {});
+        return;
+    }
+    panic!("no way leads past anybody");
 }
 
 #[test]

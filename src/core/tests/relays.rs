@@ -1,6 +1,9 @@
 //! Sessions between nodes that are not neighbours: through relays, around dead ones, and onto a direct link.
 
 use super::*;
+use crate::cloak::overlay::is_of_tree;
+use crate::cloak::relay::{Bounds, Relay};
+use crate::core::links::Message;
 use crate::limits::SUSPEND_AFTER;
 use crate::wire::location::Location;
 
@@ -11,6 +14,8 @@ pub(super) struct Mesh {
     pub(super) now: Time,
     /// Bytes that a link takes at once.
     takes: usize,
+    /// A node that carries nothing for others and is a model neighbour otherwise.
+    pub(super) swallows: Option<usize>,
     made: u32,
 }
 
@@ -53,6 +58,7 @@ impl Mesh {
             wires: Vec::new(),
             now: Time::ZERO,
             takes: 1 << 16,
+            swallows: None,
             made: 0,
         };
         for (a, b) in wires {
@@ -125,6 +131,7 @@ impl Mesh {
     pub(super) fn run(&mut self, span: Duration) {
         let end = self.now + span;
         while self.now < end {
+            self.swallow();
             for wire in &mut self.wires {
                 for side in 0..2 {
                     let mut out = Vec::new();
@@ -169,6 +176,20 @@ impl Mesh {
                 rest(node, now);
             }
             self.sweep();
+        }
+    }
+
+    /// What a hostile node should carry, and what it should say of the directory and of broken ways, is lost.
+    fn swallow(&mut self) {
+        let Some(node) = self.swallows else { return };
+        let core = &mut self.nodes[node].core;
+        core.relay = Relay::new(Bounds::default());
+        for link in core.links.values_mut() {
+            let is_kept = |message: &Message| match message {
+                Message::Overlay(bytes) => is_of_tree(bytes),
+                Message::Signal(..) | Message::Ping(_) | Message::Pong(_) => true,
+            };
+            link.outbox.retain(is_kept);
         }
     }
 
@@ -544,13 +565,14 @@ fn who_stops_waits_for_a_silent_directory_for_a_moment_only() {
     mesh.run(Duration::from_secs(5));
     mesh.wires[0].silent = true;
     let now = mesh.now;
-    mesh.nodes[1].core.close(now);
-    let link = mesh.wires[0].links[1];
-    let leaves = |mesh: &Mesh| mesh.nodes[1].core.links[&link].leaving;
+    // Of the places of this one's record only one is at itself.
+    mesh.nodes[0].core.close(now);
+    let link = mesh.wires[0].links[0];
+    let leaves = |mesh: &Mesh| mesh.nodes[0].core.links[&link].leaving;
     assert!(!leaves(&mesh));
-    let due = mesh.nodes[1].core.poll_timeout();
+    let due = mesh.nodes[0].core.poll_timeout();
     assert!(due <= now + crate::limits::FAREWELL);
-    mesh.nodes[1]
+    mesh.nodes[0]
         .core
         .handle_timeout(now + crate::limits::FAREWELL);
     assert!(leaves(&mesh));

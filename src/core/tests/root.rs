@@ -173,12 +173,12 @@ fn a_record_that_shows_the_peer_elsewhere_makes_a_live_session_ask_there() {
 #[test]
 fn a_peer_that_does_not_answer_is_looked_up_before_its_session_is_suspended() {
     let mut mesh = Mesh::new(4, &[(0, 1), (1, 2), (2, 3)]);
-    let (near, _) = mesh.open(0, 3);
+    let (near, _) = mesh.open(3, 0);
     mesh.wires[1].silent = true;
-    mesh.write(0, near, b"x");
-    let lookups = |mesh: &Mesh| mesh.nodes[0].core.overlay.directory().stats().lookups;
+    mesh.write(3, near, b"x");
+    let lookups = |mesh: &Mesh| mesh.nodes[3].core.overlay.directory().stats().lookups;
     mesh.run(Duration::from_millis(300));
     assert_eq!(lookups(&mesh), 0, "it was only asked for a sign of life");
     mesh.run(Duration::from_millis(300));
-    assert_eq!((lookups(&mesh), mesh.suspensions(0)), (1, 0));
+    assert_eq!((lookups(&mesh), mesh.suspensions(3)), (1, 0));
 }

@@ -20,27 +20,34 @@ const LOOKUPS: (usize, Duration) = (600, Duration::from_millis(10));
 /// Look-ups under way and what became of earlier ones.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
-    under_way: BTreeMap<(usize, u64), usize>,
+    /// Whom each of them is about, and whether it is the second one.
+    under_way: BTreeMap<(usize, u64), (usize, bool)>,
     pub(super) done: Tries,
+    /// Who found a wrong place looks once more: what it sends there does not arrive.
+    pub(super) twice: bool,
 }
 
 impl World {
     /// Lets a node look up another one, and not in what it remembers.
     pub(super) fn ask(&mut self, from: usize, to: usize) {
+        self.look_for(from, to, false);
+    }
+
+    fn look_for(&mut self, from: usize, to: usize, again: bool) {
         let (Some(name), Some(now)) = (self.name(to), self.time(from)) else {
             return;
         };
         if let Some(overlay) = self.overlay(from) {
             overlay.forget(name);
             let query = overlay.lookup(name, now);
-            self.lookups.under_way.insert((from, query), to);
+            self.lookups.under_way.insert((from, query), (to, again));
             self.drain(from);
         }
     }
 
     /// A look-up has ended: well, if it gave a place that the other one holds, or its newest record.
     pub(super) fn answered(&mut self, from: usize, query: u64, found: Option<&Found>) {
-        let Some(to) = self.lookups.under_way.remove(&(from, query)) else {
+        let Some((to, again)) = self.lookups.under_way.remove(&(from, query)) else {
             return;
         };
         let Some(overlay) = self.overlay(to) else {
@@ -51,6 +58,9 @@ impl World {
         let good = found.is_some_and(|found| {
             found.seq == newest || found.locations.iter().any(|place| places.contains(place))
         });
+        if !good && found.is_some() && self.lookups.twice && !again {
+            return self.look_for(from, to, true);
+        }
         if !good {
             tracing::debug!(from, to, now = ?self.now, found = found.is_some(), "look-up failed");
         }
@@ -61,7 +71,7 @@ impl World {
     pub(super) fn take_lookups(&mut self) -> Tries {
         let lookups = std::mem::take(&mut self.lookups);
         let mut done = lookups.done;
-        for ((from, _), to) in lookups.under_way {
+        for ((from, _), (to, _)) in lookups.under_way {
             let lives = |node: usize| self.nodes.get(node).is_some_and(|node| node.died.is_none());
             if lives(from) && lives(to) {
                 done.add(false);

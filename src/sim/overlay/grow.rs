@@ -7,7 +7,6 @@ use crate::sim::overlay::figures::{Figures, Tries, count, float, ratio};
 use crate::sim::overlay::graph::{distances, pairs};
 use crate::sim::overlay::world::World;
 use crate::time::Time;
-use crate::wire::tag::Tag;
 
 /// Pause between two joiners; most have their place after some 200 ms.
 const JOIN_EVERY: Duration = Duration::from_millis(20);
@@ -19,12 +18,6 @@ const SETTLE: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_secs(60);
 /// Pairs of nodes between which packets are sent.
 const PAIRS: usize = 600;
-
-/// A packet that did not arrive.
-#[derive(Clone, Copy, Debug)]
-struct Lost {
-    first: Option<Tag>,
-}
 
 impl World {
     /// Lets all nodes of the plan join, and waits until nothing moves.
@@ -85,7 +78,7 @@ impl World {
                 Some((node, shortest)) if node == *from => shortest,
                 _ => distances(self.nodes.len(), *from, |node| self.linked(node)),
             };
-            let walked = self.walk(*from, *to);
+            let walked = self.walk(*from, *to, false);
             figures.delivery.add(walked.is_some());
             if let (Some(hops), Some(least)) = (walked, shortest.get(*to).copied().flatten()) {
                 figures.hops.add(f64::from(hops));
@@ -99,20 +92,16 @@ impl World {
     }
 
     /// Links that a packet crosses from one node to another as things stand; none if it does not arrive.
-    pub(super) fn walk(&self, from: usize, to: usize) -> Option<u32> {
-        self.walk_without(from, to, None).ok()
-    }
-
-    fn walk_without(&self, from: usize, to: usize, mut avoid: Option<Tag>) -> Result<u32, Lost> {
-        let mut lost = Lost { first: None };
-        let mut route = self.route(from, to).ok_or(lost)?;
+    pub(super) fn walk(&self, from: usize, to: usize, by_tree: bool) -> Option<u32> {
+        let mut route = self.route(from, to)?;
+        route.by_tree = by_tree;
         let (mut at, mut ingress) = (from, None);
         for hops in 0.. {
             let node = self.nodes.get(at).filter(|node| !node.swallows(&route));
-            let node = node.ok_or(lost)?;
-            let overlay = node.overlay.as_ref().ok_or(lost)?;
-            match overlay.decide(&route, ingress, avoid.take()) {
-                Verdict::Here => return Ok(hops),
+            let node = node?;
+            let overlay = node.overlay.as_ref()?;
+            match overlay.decide(&route, ingress, None) {
+                Verdict::Here => return Some(hops),
                 Verdict::Next {
                     neighbour,
                     watermark,
@@ -120,27 +109,21 @@ impl World {
                 } => {
                     (route.watermark, route.hops) = (watermark, hops);
                     ingress = Some(node.name.tag());
-                    lost.first = lost.first.or(Some(neighbour));
-                    at = self.number(neighbour).ok_or(lost)?;
-                    if !node.links.get(&at).is_some_and(|wire| wire.up) {
-                        return Err(lost);
-                    }
+                    at = self.number(neighbour)?;
+                    node.links.get(&at).filter(|wire| wire.up)?;
                 }
-                Verdict::Broken(_) | Verdict::Drop => return Err(lost),
+                Verdict::Broken(_) | Verdict::Drop => return None,
             }
         }
-        Err(lost)
+        None
     }
 
-    /// How many of these pairs can send to each other as things stand, with a second try that avoids the first
-    /// hop of the first one.
-    pub(super) fn reached(&self, pairs: &[(usize, usize)]) -> Tries {
+    /// How many of these pairs can send to each other as things stand, with a second try that goes by the tree.
+    pub(super) fn reached(&self, pairs: impl IntoIterator<Item = (usize, usize)>) -> Tries {
         let mut tries = Tries::default();
         for (from, to) in pairs {
-            let arrived = self
-                .walk_without(*from, *to, None)
-                .or_else(|lost| self.walk_without(*from, *to, lost.first));
-            tries.add(arrived.is_ok());
+            let mut walks = [false, true].into_iter();
+            tries.add(walks.any(|by_tree| self.walk(from, to, by_tree).is_some()));
         }
         tries
     }

@@ -40,7 +40,7 @@ pub fn heal(plan: &Plan, victim: usize, detect: Duration, patience: Duration) ->
     let mut healed = None;
     while world.now.since(died) < patience {
         world.run(world.now + LOOK);
-        let is_whole = world.is_one() && world.reached(&sample).share() == Some(1.0);
+        let is_whole = world.is_one() && world.reached(sample.iter().copied()).share() == Some(1.0);
         healed = if is_whole {
             healed.or(Some(world.now))
         } else {
@@ -48,7 +48,7 @@ pub fn heal(plan: &Plan, victim: usize, detect: Duration, patience: Duration) ->
         };
     }
     let all = pairs(&world.live, usize::MAX, &mut world.random);
-    let healed = healed.filter(|_| world.reached(&all).share() == Some(1.0));
+    let healed = healed.filter(|_| world.reached(all.iter().copied()).share() == Some(1.0));
     let moved = world.nodes.iter().zip(before);
     let moved = moved.filter(|(node, before)| node.overlay.is_some() && node.place() != *before);
     Healing {

@@ -1,19 +1,23 @@
 //! Nodes that break the rules with all the means they have: their own keys, and all that they ever heard.
 
-use std::collections::BTreeSet;
+mod mind;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cloak::compass::Compass;
-use crate::limits::{DIRECTORY_LOOKUP, TREE_MESSAGES_PER_SECOND};
-use crate::name::certificate::LocalParty;
-use crate::random::Random;
+use crate::cloak::directory::genuine::{Genuine, Said};
+use crate::limits::{DIRECTORY_LIFE, DIRECTORY_LOOKUP};
 use crate::sim::overlay::Plan;
-use crate::sim::overlay::figures::{Tries, count, float};
+use crate::sim::overlay::figures::{Tries, float};
 use crate::sim::overlay::graph::{pairs, pick};
+use crate::sim::overlay::node::calendar;
 use crate::sim::overlay::world::{Event, World};
+use crate::time::Calendar;
 use crate::wire::location::Location;
-use crate::wire::tree::{Announce, Charter, Grant, Message, Pulse, Signature, WEIGHT_MAX};
+
+pub(super) use mind::{BOUT, Mind};
 
 /// What a hostile node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +29,12 @@ pub enum Malice {
     Mute,
     /// Says again what it ever heard and said, to everyone, as fast as is tolerated.
     Replay,
+    /// Answers whoever asks for a name with an old record of it, which was genuine once.
+    Stale,
     /// Says what it has to say ten times as often as is tolerated.
     Flood,
+    /// Asks everybody for names by chance, more often than is tolerated.
+    Requests,
     /// Sends bytes by chance.
     Nonsense,
     /// Claims to hang as near to the root as those above it.
@@ -35,6 +43,8 @@ pub enum Malice {
     Weight,
     /// Claims the place of another node.
     Claim,
+    /// Claims to be whoever is asked for: answers with records of its own making.
+    Name,
     /// Founds one tree after the other, each senior to all before it.
     Trees,
     /// Gives one slot to everyone who asks.
@@ -43,243 +53,37 @@ pub enum Malice {
 
 impl Malice {
     /// Everything.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Swallow,
         Self::Mute,
         Self::Replay,
+        Self::Stale,
         Self::Flood,
+        Self::Requests,
         Self::Nonsense,
         Self::Near,
         Self::Weight,
         Self::Claim,
+        Self::Name,
         Self::Trees,
         Self::OneSlot,
     ];
 }
 
-/// Pause between two bouts.
-pub(super) const BOUT: Duration = Duration::from_millis(100);
-/// First kind of the messages of the directory.
-const DIRECTORY: u8 = 32;
-/// Messages that a hostile node remembers.
-const HEARD_MAX: usize = 4_096;
-
-/// A hostile node's mind.
-#[derive(Debug)]
-pub(super) struct Mind {
-    pub(super) malice: Malice,
-    me: Arc<LocalParty>,
-    random: Random,
-    heard: Vec<Vec<u8>>,
-    own: Option<Announce>,
-    slot: Option<(u32, u32)>,
-    trees: u64,
-}
-
-impl Mind {
-    pub(super) fn new(malice: Malice, me: Arc<LocalParty>, random: Random) -> Self {
-        Self {
-            malice,
-            me,
-            random,
-            heard: Vec::new(),
-            own: None,
-            slot: None,
-            trees: 0,
-        }
-    }
-
-    /// A neighbour said something.
-    pub(super) fn hear(&mut self, bytes: &[u8]) {
-        if self.heard.len() < HEARD_MAX {
-            self.heard.push(bytes.to_vec());
-        }
-    }
-
-    /// What it says instead of what it should.
-    pub(super) fn say(&mut self, bytes: Vec<u8>) -> Vec<Vec<u8>> {
-        self.hear(&bytes);
-        if let Ok(Message::Announce(announce)) = Message::decode(&bytes) {
-            self.own = Some(announce);
-        }
-        match self.malice {
-            Malice::Mute => Vec::new(),
-            Malice::Swallow | Malice::Weight
-                if bytes.first().is_some_and(|kind| *kind >= DIRECTORY) =>
-            {
-                Vec::new()
-            }
-            Malice::OneSlot => vec![self.same_slot(&bytes).unwrap_or(bytes)],
-            _ => vec![bytes],
-        }
-    }
-
-    /// What it says by itself to each neighbour, every [`BOUT`].
-    pub(super) fn bout(&mut self) -> Vec<Vec<u8>> {
-        let (rate, _) = TREE_MESSAGES_PER_SECOND;
-        let tolerated = usize::try_from(rate / 10).unwrap_or(1).max(1);
-        match self.malice {
-            Malice::Swallow | Malice::Mute | Malice::OneSlot => Vec::new(),
-            Malice::Replay => (0..tolerated - 1)
-                .filter_map(|_| self.any_heard())
-                .collect(),
-            Malice::Flood => {
-                let own = self.own.clone().map(|own| encoded(&Message::Announce(own)));
-                let own = own.into_iter();
-                own.flat_map(|own| std::iter::repeat_n(own, tolerated * 10))
-                    .collect()
-            }
-            Malice::Nonsense => {
-                let mut bytes = self.random.bytes::<64>().to_vec();
-                if let Some(kind) = bytes.first_mut() {
-                    *kind = *kind % 12 + 1;
-                }
-                vec![bytes]
-            }
-            Malice::Near => self.near(),
-            Malice::Weight => vec![encoded(&Message::Weight(WEIGHT_MAX))],
-            Malice::Claim => self.claim(),
-            Malice::Trees => self.found(),
-        }
-    }
-
-    fn any_heard(&mut self) -> Option<Vec<u8>> {
-        let at = self.random.below(count(self.heard.len()));
-        self.heard.get(usize::try_from(at).ok()?).cloned()
-    }
-
-    /// Its own chain without the grants in the middle: the first one, and its own, signed by itself as if
-    /// it hung there; then that of the node above; then none at all.
-    fn near(&mut self) -> Vec<Vec<u8>> {
-        let Some(own) = self.own.clone() else {
-            return Vec::new();
-        };
-        let mut lies = Vec::new();
-        if let Some(last) = own.chain.last() {
-            let mut grant = Grant {
-                seat: true,
-                slot: 1,
-                ..Grant::clone(last)
-            };
-            self.sign(&mut grant);
-            lies.push(Announce {
-                chain: vec![Arc::new(grant)],
-                ..own.clone()
-            });
-        }
-        for keep in 0..own.chain.len() {
-            let chain = own.chain.iter().take(keep).cloned().collect();
-            lies.push(Announce {
-                chain,
-                ..own.clone()
-            });
-        }
-        let at = self.random.below(count(lies.len()).max(1));
-        let lie = usize::try_from(at)
-            .ok()
-            .and_then(|at| lies.get(at).cloned());
-        lie.map(|lie| encoded(&Message::Announce(lie)))
-            .into_iter()
-            .collect()
-    }
-
-    /// What another node announced, with the same name and with its own name in the place.
-    fn claim(&mut self) -> Vec<Vec<u8>> {
-        let Some(Ok(Message::Announce(mut other))) =
-            self.any_heard().map(|bytes| Message::decode(&bytes))
-        else {
-            return Vec::new();
-        };
-        if self.random.below(2) == 0
-            && let Some(last) = other.chain.pop()
-        {
-            let mut grant = Grant {
-                child: *self.me.name().as_bytes(),
-                ..Grant::clone(&last)
-            };
-            self.sign(&mut grant);
-            other.chain.push(Arc::new(grant));
-        }
-        vec![encoded(&Message::Announce(other))]
-    }
-
-    /// A tree of its own that no honest one is senior to, and a place at its root.
-    fn found(&mut self) -> Vec<Vec<u8>> {
-        self.trees += 1;
-        let overlay = self.me.overlay().0;
-        let root = *self.me.name().as_bytes();
-        let mut charter = Charter {
-            tree: self.random.number() >> 16,
-            term: self.trees,
-            version: 1,
-            founded: 0,
-            class: 60,
-            root,
-            deputies: Vec::new(),
-            signature: Signature([0; 64]),
-            predecessor: None,
-        };
-        let identity = self.me.identity();
-        charter.signature = Signature(identity.sign(&charter.signed(&overlay)));
-        let (tree, term) = (charter.tree, charter.term);
-        let signature = identity.sign(&Pulse::signed(&overlay, tree, term, 1));
-        let pulse = Pulse {
-            seq: 1,
-            signature: Signature(signature),
-        };
-        let announce = Announce {
-            tree,
-            term,
-            root,
-            pulse,
-            relay: true,
-            weight: 1 << 30,
-            chain: Vec::new(),
-        };
-        [
-            Message::Charter(Arc::new(charter)),
-            Message::Announce(announce),
-        ]
-        .iter()
-        .map(encoded)
-        .collect()
-    }
-
-    /// A grant, with the slot of the first one.
-    fn same_slot(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let Ok(Message::Grant { mut grant, place }) = Message::decode(bytes) else {
-            return None;
-        };
-        let (slot, lease) = *self.slot.get_or_insert((grant.slot, grant.lease));
-        (grant.slot, grant.lease) = (slot, lease);
-        self.sign(&mut grant);
-        Some(encoded(&Message::Grant { grant, place }))
-    }
-
-    fn sign(&self, grant: &mut Grant) {
-        let signed = grant.signed(&self.me.overlay().0);
-        grant.signature = Signature(self.me.identity().sign(&signed));
-    }
-}
-
-fn encoded(message: &Message) -> Vec<u8> {
-    let mut out = Vec::new();
-    message.encode(&mut out);
-    out
-}
-
-/// What a hostile node did to the others.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What a hostile node did to the others. Who has come to hang below it is not outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Harm {
     /// Honest nodes that hung below it at first.
     pub below: usize,
-    /// Packets between honest nodes that did not: those that arrived at the second try at the latest.
+    /// Packets between honest nodes outside: those that arrived at the second try at the latest.
     pub outside: Tries,
     /// The same at the end of the attack, when the others have had their time to adapt.
     pub outside_late: Tries,
+    /// Those of them that arrived at the first try.
+    pub outside_first: Tries,
     /// Packets from or to honest nodes that hung below it, at the end.
     pub below_late: Tries,
-    /// Look-ups of each other, by nodes that did not hang below it, at the end.
+    /// Look-ups of each other by nodes outside, at the end.
     pub lookups: Tries,
     /// Share of all keys that are not held by nodes outside at the end.
     pub keys: f64,
@@ -298,114 +102,164 @@ pub struct Harm {
 
 /// How long an attack lasts.
 const ATTACK: Duration = Duration::from_secs(40);
-/// Pause between look-ups at the end.
-const ASK_EVERY: Duration = Duration::from_millis(10);
+/// Look-ups at the end, and the pause between two.
+const LOOKUPS: (usize, Duration) = (1_000, Duration::from_millis(5));
 /// Nodes that come and know nobody but the hostile one and one other at first.
 const NEWCOMERS: usize = 6;
 /// Pairs that are tried each second.
 const PAIRS: usize = 200;
+/// Pairs that are tried at the end.
+const PAIRS_LATE: usize = 2_000;
 
 /// Lets a node turn hostile in an overlay that stands still: of those with at most a quarter of all others below
 /// themselves the one with most.
 pub fn attack(plan: &Plan, malice: Malice) -> Harm {
     let mut world = World::new(plan);
     world.grow();
-    let places: Vec<Option<Location>> = world.nodes.iter().map(|node| node.place()).collect();
-    let (attacker, below) = of_middling_size(&world, &places);
-    let honest = |number: &usize| *number != attacker;
-    let outside: Vec<usize> = world
-        .live
-        .iter()
-        .copied()
-        .filter(honest)
-        .filter(|n| !below.contains(n))
-        .collect();
-    let honest: Vec<usize> = world.live.iter().copied().filter(honest).collect();
-    let before = world.largest_state(&honest);
-    world.turn(attacker, malice, &outside);
-    let end = world.now + ATTACK;
-    let sample = pairs(&outside, PAIRS, &mut world.random);
-    let mut harm = Harm {
-        below: below.len(),
-        outside: Tries::default(),
-        outside_late: Tries::default(),
-        below_late: Tries::default(),
-        lookups: Tries::default(),
-        newcomers_late: Tries::default(),
-        keys: 0.0,
-        closed: 0,
-        innocent: 0,
-        moved: 0,
-        state: (before, 0),
+    let (attacker, below) = world.of_middling_size();
+    let mut siege = Siege {
+        places: world.places(),
+        honest: world.honest(attacker),
+        below,
+        world,
+        attacker,
+        harm: Harm::default(),
     };
-    while world.now < end {
-        world.run(world.now + Duration::from_secs(1));
-        harm.outside.join(world.reached(&sample));
-    }
-    let outside_pairs = pairs(&outside, 10 * PAIRS, &mut world.random);
-    for (from, to) in pairs(&outside, PAIRS, &mut world.random) {
-        world.ask(from, to);
-        world.run(world.now + ASK_EVERY);
-    }
-    world.run(world.now + DIRECTORY_LOOKUP);
-    harm.lookups = world.take_lookups();
-    let others = world.live.iter().copied();
-    let others = others.filter(|number| *number != attacker && !below.contains(number));
-    harm.keys = 1.0 - world.keys_of(&others.collect());
-    harm.outside_late = world.reached(&outside_pairs);
-    let mixed = pairs(&honest, 10 * PAIRS, &mut world.random);
-    let mixed: Vec<_> = mixed
-        .into_iter()
-        .filter(|(a, b)| below.contains(a) || below.contains(b))
-        .collect();
-    harm.below_late = world.reached(&mixed);
-    for newcomer in plan.nodes..world.nodes.len() {
-        let ways: Vec<_> = outside.iter().map(|other| (newcomer, *other)).collect();
-        harm.newcomers_late.join(world.reached(&ways));
-    }
-    (harm.closed, harm.innocent) = (world.closed, world.misbehaviour);
-    harm.moved = outside
-        .iter()
-        .filter(|n| places.get(**n) != world.nodes.get(**n).map(|node| node.place()).as_ref())
-        .count();
-    harm.state.1 = world.largest_state(&honest);
-    harm
+    siege.harm.below = siege.below.len();
+    siege.harm.state.0 = siege.world.largest_state(&siege.honest);
+    siege.hold(malice);
+    siege.judge();
+    siege.harm
 }
 
-/// Of the nodes with at most a quarter of all others below themselves the one with most, and who hangs below it.
-fn of_middling_size(world: &World, places: &[Option<Location>]) -> (usize, BTreeSet<usize>) {
-    let below = |number: usize| {
-        let all = places.iter().enumerate();
-        let below =
-            all.filter(|(other, place)| *other != number && is_below(place, places, number));
-        below.map(|(other, _)| other).collect::<BTreeSet<_>>()
-    };
-    let sizes = world
-        .live
-        .iter()
-        .map(|number| (below(*number).len(), *number));
-    let fair = sizes.filter(|(size, _)| size * 4 <= places.len());
-    let (_, attacker) = fair.max().unwrap_or_default();
-    (attacker, below(attacker))
+/// An attack under way.
+struct Siege {
+    world: World,
+    attacker: usize,
+    /// Where everybody hung before.
+    places: Vec<Option<Location>>,
+    honest: Vec<usize>,
+    /// Who hung below the hostile node before.
+    below: BTreeSet<usize>,
+    harm: Harm,
+}
+
+impl Siege {
+    /// Honest nodes that were there before and hung below the hostile one neither then nor now.
+    fn outside(&self) -> Vec<usize> {
+        let below = self.world.below(self.attacker);
+        let honest = self.honest.iter().copied();
+        let outside = honest.filter(|node| !self.below.contains(node) && !below.contains(node));
+        outside.collect()
+    }
+
+    /// The node is hostile for a while.
+    fn hold(&mut self, malice: Malice) {
+        let outside = self.outside();
+        self.world.turn(self.attacker, malice, &outside);
+        let sample = pairs(&outside, PAIRS, &mut self.world.random);
+        let end = self.world.now + ATTACK;
+        while self.world.now < end {
+            self.world.run(self.world.now + Duration::from_secs(1));
+            let outside: BTreeSet<_> = self.outside().into_iter().collect();
+            let pairs = sample.iter().copied();
+            let pairs = pairs.filter(|(a, b)| outside.contains(a) && outside.contains(b));
+            self.harm.outside.join(self.world.reached(pairs));
+        }
+    }
+
+    /// What the others can do at the end.
+    fn judge(&mut self) {
+        let outside = self.outside();
+        let Self { world, harm, .. } = self;
+        harm.state.1 = world.largest_state(&self.honest);
+        (harm.closed, harm.innocent) = (world.closed, world.misbehaviour);
+        world.take_lookups();
+        world.lookups.twice = true;
+        for (from, to) in pairs(&outside, LOOKUPS.0, &mut world.random) {
+            world.ask(from, to);
+            world.run(world.now + LOOKUPS.1);
+        }
+        world.run(world.now + DIRECTORY_LOOKUP * 2);
+        harm.lookups = world.take_lookups();
+        let places = world.places();
+        let moved = outside
+            .iter()
+            .filter(|n| places.get(**n) != self.places.get(**n));
+        harm.moved = moved.count();
+        let below = world.below(self.attacker);
+        let others = world.live.iter().copied();
+        let others = others.filter(|node| *node != self.attacker && !below.contains(node));
+        harm.keys = 1.0 - world.keys_of(&others.collect());
+        let outside: Vec<_> = outside.into_iter().filter(|n| !below.contains(n)).collect();
+        let sample = pairs(&outside, PAIRS_LATE, &mut world.random);
+        for (from, to) in &sample {
+            let first = world.walk(*from, *to, false);
+            harm.outside_first.add(first.is_some());
+        }
+        harm.outside_late = world.reached(sample);
+        let mixed = pairs(&self.honest, PAIRS_LATE, &mut world.random).into_iter();
+        let is_below = |node: &usize| below.contains(node);
+        harm.below_late = world.reached(mixed.filter(|(a, b)| is_below(a) || is_below(b)));
+        let newcomers = self.places.len()..world.nodes.len();
+        let newcomers = newcomers.filter(|newcomer| !below.contains(newcomer));
+        let ways = newcomers.flat_map(|newcomer| outside.iter().map(move |to| (newcomer, *to)));
+        harm.newcomers_late = world.reached(ways);
+    }
 }
 
 /// Whether a place hangs below that of node `number`.
-fn is_below(place: &Option<Location>, places: &[Option<Location>], number: usize) -> bool {
+fn is_below(place: Option<&Location>, places: &[Option<Location>], number: usize) -> bool {
     match (place, places.get(number)) {
-        (Some(Location::Tree { path, .. }), Some(Some(Location::Tree { path: above, .. }))) => {
-            path.starts_with(above)
-        }
+        (
+            Some(Location::Tree { tree, path, .. }),
+            Some(Some(Location::Tree {
+                tree: same,
+                path: above,
+                ..
+            })),
+        ) => tree == same && path.starts_with(above),
         _ => false,
     }
 }
 
 impl World {
+    fn places(&self) -> Vec<Option<Location>> {
+        self.nodes.iter().map(|node| node.place()).collect()
+    }
+
+    fn honest(&self, hostile: usize) -> Vec<usize> {
+        let honest = self.live.iter().copied();
+        honest.filter(|node| *node != hostile).collect()
+    }
+
+    /// Who hangs below a node.
+    fn below(&self, number: usize) -> BTreeSet<usize> {
+        let places = self.places();
+        let others = self.live.iter().copied().filter(|node| *node != number);
+        let place = |node: usize| places.get(node).and_then(Option::as_ref);
+        others
+            .filter(|node| is_below(place(*node), &places, number))
+            .collect()
+    }
+
+    /// Of the nodes with at most a quarter of all others below themselves the one with most, and who hangs
+    /// below it.
+    fn of_middling_size(&self) -> (usize, BTreeSet<usize>) {
+        let all = self.live.iter();
+        let all = all.map(|number| (*number, self.below(*number)));
+        let fair = all.filter(|(_, below)| below.len() * 4 <= self.nodes.len());
+        let most = fair.max_by_key(|(number, below)| (below.len(), *number));
+        most.unwrap_or_default()
+    }
+
     fn turn(&mut self, number: usize, malice: Malice, others: &[usize]) {
         let (random, now) = (self.random.fork(), self.now);
+        let old = self.old_records();
         let peer = self.linked(number).next();
         let peer = peer.and_then(|peer| self.name(peer));
         if let Some(node) = self.nodes.get_mut(number) {
-            node.mind = Some(Mind::new(malice, Arc::clone(&node.me), random));
+            node.mind = Some(Mind::new(malice, Arc::clone(&node.me), random, old));
             // As if a link had come back: so it has something to twist.
             if let (Some(overlay), Some(peer)) = (&mut node.overlay, peer) {
                 overlay.neighbour_up(peer, now);
@@ -418,6 +272,33 @@ impl World {
             let known: Vec<usize> = honest.into_iter().chain([number]).collect();
             self.join_at(&known);
         }
+    }
+
+    /// A genuine record of each node, older than its newest and with a place that it has left.
+    fn old_records(&self) -> BTreeMap<[u8; 32], Arc<[u8]>> {
+        let nodes = self.nodes.iter().filter(|node| node.overlay.is_some());
+        let records = nodes.map(|node| {
+            let seq = node
+                .overlay
+                .as_ref()
+                .map(|overlay| overlay.directory().stats().seq);
+            let place = Location::Tree {
+                tree: 0,
+                term: 0,
+                path: Vec::new(),
+            };
+            let said = Said {
+                locations: vec![place],
+                endpoints: Vec::new(),
+                certificate: node.me.certificate(),
+            };
+            let (identity, overlay) = (node.me.identity(), node.me.overlay());
+            let seq = seq.unwrap_or_default().saturating_sub(1);
+            let expiry = Calendar(calendar(self.now).0 + DIRECTORY_LIFE.as_secs());
+            let record = Genuine::sign(identity, overlay, seq, expiry, Some(&said));
+            (*node.name.as_bytes(), Arc::clone(record.bytes()))
+        });
+        records.collect()
     }
 
     /// Share of all keys that these nodes hold.

@@ -18,6 +18,11 @@ use crate::wire::location::Location;
 /// Calendar time at the start of a run.
 const START: Calendar = Calendar(1_800_000_000);
 
+/// Calendar time in a run.
+pub(super) fn calendar(now: Time) -> Calendar {
+    Calendar(START.0 + now.since(Time::ZERO).as_secs())
+}
+
 /// One end of a link.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wire {
@@ -35,11 +40,6 @@ pub(super) struct Asleep {
     pub(super) overlay: Overlay,
     /// Its neighbours when it fell asleep.
     pub(super) neighbours: Vec<Name>,
-}
-
-/// What the calendar says.
-pub(super) fn calendar(now: Time) -> Calendar {
-    Calendar(START.0 + now.since(Time::ZERO).as_secs())
 }
 
 /// One node.

@@ -10,9 +10,8 @@ use crate::sim::overlay::graph::{Graph, pick};
 use crate::sim::overlay::world::{Event, World};
 use crate::time::Time;
 use crate::wire::link::Route;
-use crate::wire::tag::Tag;
 
-/// A packet that has not arrived by then is sent again, by another neighbour if one is closer, too.
+/// A packet that has not arrived by then is sent again, by the tree.
 const AGAIN_AFTER: Duration = Duration::from_millis(1_500);
 /// A packet must have arrived by then.
 const IN_TIME: Duration = Duration::from_secs(3);
@@ -30,8 +29,6 @@ pub(super) struct Packet {
     pub(super) at: usize,
     /// Where it came from, over which link; none where it starts.
     pub(super) ingress: Option<(usize, u64)>,
-    /// The neighbour that the sender tries to do without.
-    pub(super) avoid: Option<Tag>,
     /// Its header.
     pub(super) route: Route,
     /// Which one it is.
@@ -60,7 +57,6 @@ struct Sent {
     from: usize,
     to: usize,
     at: Time,
-    first: Option<Tag>,
     arrived: bool,
 }
 
@@ -195,7 +191,6 @@ impl World {
             from,
             to,
             at: self.now,
-            first: None,
             arrived: false,
         };
         self.traffic.sent.insert(number, sent);
@@ -205,14 +200,14 @@ impl World {
         ] {
             self.queue.push(self.now + after, Event::Traffic(what));
         }
-        self.leave(number, sent);
+        self.leave(number, sent, false);
     }
 
     fn again(&mut self, number: u64) {
         if let Some(sent) = self.traffic.sent.get(&number).copied()
             && !sent.arrived
         {
-            self.leave(number, sent);
+            self.leave(number, sent, true);
         }
     }
 
@@ -228,12 +223,12 @@ impl World {
     }
 
     /// Sends a packet to where its receiver hangs now: ends of a session tell each other.
-    fn leave(&mut self, number: u64, sent: Sent) {
+    fn leave(&mut self, number: u64, sent: Sent, by_tree: bool) {
         if let Some(route) = self.route(sent.from, sent.to) {
+            let route = Route { by_tree, ..route };
             let packet = Packet {
                 at: sent.from,
                 ingress: None,
-                avoid: sent.first,
                 route,
                 number,
             };
@@ -252,15 +247,6 @@ impl World {
             route.from_location = place;
         }
         Some(route)
-    }
-
-    /// A packet went on to a neighbour.
-    pub(super) fn left(&mut self, packet: &Packet, neighbour: Tag) {
-        if let Some(sent) = self.traffic.sent.get_mut(&packet.number)
-            && packet.ingress.is_some_and(|(from, _)| from == sent.from)
-        {
-            sent.first = Some(neighbour);
-        }
     }
 
     pub(super) fn arrived(&mut self, packet: &Packet) {

@@ -240,6 +240,9 @@ impl World {
         };
         if let Some(mind) = self.nodes.get_mut(to).and_then(|node| node.mind.as_mut()) {
             mind.hear(bytes);
+            if let Some(answer) = mind.answer(bytes) {
+                return self.say(to, from, answer);
+            }
         }
         let handled = self
             .overlay(to)
@@ -451,13 +454,18 @@ impl World {
         let Some(node) = self.nodes.get_mut(number) else {
             return;
         };
+        let place = node.place();
         let Some(mind) = &mut node.mind else {
             return;
         };
         let peers: Vec<usize> = node.links.keys().copied().collect();
         let said: Vec<_> = peers
             .into_iter()
-            .flat_map(|peer| mind.bout().into_iter().map(move |bytes| (peer, bytes)))
+            .flat_map(|peer| {
+                mind.bout(place.clone())
+                    .into_iter()
+                    .map(move |bytes| (peer, bytes))
+            })
             .collect();
         for (peer, bytes) in said {
             self.say(number, peer, bytes);
@@ -500,7 +508,7 @@ impl World {
         else {
             return;
         };
-        match overlay.decide(&packet.route, from.map(|name| name.tag()), packet.avoid) {
+        match overlay.decide(&packet.route, from.map(|name| name.tag()), None) {
             Verdict::Here => self.arrived(&packet),
             Verdict::Next {
                 neighbour,
@@ -514,8 +522,7 @@ impl World {
                     return;
                 };
                 (packet.route.watermark, packet.route.hops) = (watermark, hops);
-                (packet.at, packet.ingress, packet.avoid) = (next, Some((at, wire.link)), None);
-                self.left(&packet, neighbour);
+                (packet.at, packet.ingress) = (next, Some((at, wire.link)));
                 self.queue
                     .push(self.now + wire.latency, Event::Packet(Box::new(packet)));
             }

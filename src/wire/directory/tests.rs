@@ -38,6 +38,7 @@ fn deepest() -> Location {
 
 fn answer(outcome: Outcome, record: &[u8]) -> Answer<'_> {
     Answer {
+        by_tree: true,
         hops: 9,
         watermark: VARINT_MAX,
         nonce: 8,

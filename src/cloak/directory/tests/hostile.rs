@@ -313,6 +313,7 @@ fn answers_that_nobody_asked_for_change_nothing() {
     let mut world = published(8, 9);
     let record = world.record(2);
     let answer = Message::Answer(Answer {
+        by_tree: false,
         hops: 9,
         watermark: 1 << 40,
         nonce: 77,

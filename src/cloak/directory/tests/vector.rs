@@ -3,6 +3,7 @@
 use data_encoding::HEXLOWER;
 
 use super::*;
+use crate::cloak::compass::Hop;
 use crate::cloak::directory::genuine::{Said, micros};
 use crate::cloak::directory::store::Standing;
 use crate::cloak::directory::tests::world::EPOCH;
@@ -10,6 +11,7 @@ use crate::cloak::tree::Strict;
 use crate::name::Identity;
 use crate::name::certificate::{Certificate, StaticKey, Terms};
 use crate::wire::directory::{Answer, Digest, HASH_LEN, Listed, Outcome, Section, TOKEN_LEN};
+use crate::wire::link::Route;
 
 const VECTOR: &str = include_str!("../../../../tests/vectors/directory.txt");
 
@@ -95,6 +97,7 @@ fn lines() -> Vec<(&'static str, Vec<u8>)> {
         record: there.bytes(),
     };
     let answer = Message::Answer(Answer {
+        by_tree: false,
         hops: 64,
         watermark: crate::wire::codec::VARINT_MAX,
         nonce: 9,
@@ -153,15 +156,8 @@ impl Compass for Everything {
     fn location(&self) -> Option<Location> {
         None
     }
-    fn route(
-        &self,
-        _to: crate::wire::tag::Tag,
-        _location: &Location,
-        _watermark: u64,
-        _hops: u8,
-        _ingress: Option<Name>,
-    ) -> crate::cloak::compass::Hop {
-        crate::cloak::compass::Hop::Nowhere
+    fn route(&self, _route: &Route, _ingress: Option<Name>) -> Hop {
+        Hop::Nowhere
     }
 }
 

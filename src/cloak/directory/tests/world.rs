@@ -12,7 +12,6 @@ use crate::name::Identity;
 use crate::name::certificate::{StaticKey, Terms};
 use crate::wire::link::Route;
 use crate::wire::location::Location;
-use crate::wire::tag::Tag;
 
 pub(super) const EPOCH: Calendar = Calendar(1_800_000_000);
 const TREE: u64 = 7;
@@ -164,18 +163,9 @@ impl Compass for View<'_> {
         Some(self.tree.location(self.me))
     }
 
-    fn route(
-        &self,
-        to: Tag,
-        location: &Location,
-        watermark: u64,
-        hops: u8,
-        ingress: Option<Name>,
-    ) -> Hop {
+    fn route(&self, route: &Route, ingress: Option<Name>) -> Hop {
         let tree = self.tree;
         let geometry = Geometry::new(Metric::Tree, 64);
-        let mut route = Route::neighbour(to, to);
-        (route.to_location, route.watermark, route.hops) = (location.clone(), watermark, hops);
         let me = tree.names[self.me].tag();
         let own = Own {
             tag: me,
@@ -185,10 +175,15 @@ impl Compass for View<'_> {
         let near: Vec<_> = tree.neighbours(self.me);
         let places = near.iter().map(|node| {
             let place: &Steps = &tree.path[*node];
-            (tree.names[*node].tag(), place)
+            let tag = tree.names[*node].tag();
+            forward::Near {
+                tag,
+                place,
+                in_tree: self.near(*node).in_tree,
+            }
         });
         let ingress = ingress.map(|name| name.tag());
-        match forward::decide(&geometry, own, places, &route, ingress, None) {
+        match forward::decide(&geometry, own, places, route, ingress, None) {
             Verdict::Here => Hop::Here,
             Verdict::Next {
                 neighbour,

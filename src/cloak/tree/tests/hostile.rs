@@ -333,6 +333,37 @@ fn a_child_that_claims_to_be_huge_does_not_get_all_keys() {
 }
 
 #[test]
+fn who_changes_its_weight_all_the_time_does_not_keep_others_from_their_share() {
+    let mut world = World::new(15, 8);
+    world.add(0);
+    world.run(Duration::from_secs(1));
+    for node in 1..6 {
+        world.add(node);
+        world.link(node, 0);
+        world.run(Duration::from_millis(300));
+    }
+    world.settle(Duration::from_secs(3));
+    let say = |world: &mut World, node, weight| {
+        let message = encoded(&Message::Weight(weight));
+        world.say(node, 0, &message).unwrap();
+    };
+    say(&mut world, 1, 100);
+    world.run(Duration::from_secs(20));
+    let keys = |world: &World| {
+        let ranges = world.tree(2).ranges();
+        ranges.map(|(_, range)| range.length()).sum::<u128>()
+    };
+    let before = keys(&world);
+    // Not twice as much as it has: no reason to hurry.
+    say(&mut world, 2, 2);
+    for round in 0..65 {
+        say(&mut world, 1, 100 + round % 2);
+        world.run(Duration::from_secs(2));
+    }
+    assert!(keys(&world) > before * 5 / 4, "{before:x}");
+}
+
+#[test]
 fn a_parent_that_swallows_pulses_is_left() {
     let mut world = World::new(14, 8);
     for node in 0..3 {

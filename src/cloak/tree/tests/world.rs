@@ -324,7 +324,14 @@ impl World {
                 tree: number,
                 place: tree.place_toward(number, &path),
             };
-            let neighbours = tree.places_toward(number, &path);
+            let end = tree.is_neighbour(route.to);
+            let end = end.then_some((route.to, [].as_slice()));
+            let neighbours = tree.relays_toward(number, &path).chain(end);
+            let neighbours = neighbours.map(|(tag, place)| forward::Near {
+                tag,
+                place,
+                in_tree: tree.is_tied(tag),
+            });
             match forward::decide(&self.geometry, own, neighbours, &route, ingress, None) {
                 Verdict::Here => return Ok(hops),
                 Verdict::Next {
