@@ -207,6 +207,38 @@ fn a_reset_at_either_end_is_a_reset_at_the_other() {
 }
 
 #[test]
+fn a_reader_that_is_gone_stops_who_writes_to_it() {
+    // At first it looks as if it had ended its own direction only.
+    fn write_on(mut stream: &TcpStream) -> io::ErrorKind {
+        stream.write_all(b"x").unwrap();
+        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
+        let block = pattern(0, 1 << 16);
+        loop {
+            if let Err(error) = stream.write_all(&block) {
+                return error.kind();
+            }
+        }
+    }
+    let stopped = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+    let pair = Pair::new();
+    let (got, result) = mpsc::channel();
+    let port = serve(move |stream| got.send(write_on(&stream)).unwrap());
+    let mut application = pair.connect(port);
+    application.read_exact(&mut [0; 1]).unwrap();
+    drop(application);
+    assert!(stopped.contains(&result.recv_timeout(DEADLINE).unwrap()));
+
+    let port = serve(|mut stream| stream.read_exact(&mut [0; 1]).unwrap());
+    assert!(stopped.contains(&write_on(&pair.connect(port))));
+    wait_until("all channels are gone", || {
+        pair.client.status()["sessions"][0]["channels"]
+            .as_array()
+            .is_some_and(Vec::is_empty)
+    });
+    assert_eq!(channel_memory(&pair.client), 0);
+}
+
+#[test]
 fn two_hundred_connections_at_once_keep_their_bytes_apart() {
     let pair = Pair::new();
     let port = serve(echo);

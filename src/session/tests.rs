@@ -11,6 +11,7 @@ use crate::wire::frame::Frame;
 use crate::wire::target::Target;
 
 mod keys;
+mod resets;
 
 struct Sink;
 
@@ -68,6 +69,11 @@ fn handshake(random: &mut Random) -> [Established; 2] {
 
 /// Two sessions that have not spoken yet.
 fn fresh() -> Pairing {
+    with_memory(1 << 20)
+}
+
+/// The same with so many bytes for their channels.
+fn with_memory(bytes: u64) -> Pairing {
     let random = &mut Random::from_number(1);
     let ends = handshake(random);
     let options = Options {
@@ -75,7 +81,7 @@ fn fresh() -> Pairing {
             every: 1,
             delay: Duration::from_millis(1),
         },
-        budget: Budget::new(1 << 20),
+        budget: Budget::new(bytes),
         max_suspend: None,
         max_j: None,
         key_use: KeyUse::default(),
