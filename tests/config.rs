@@ -656,6 +656,8 @@ fn the_exposure_of_the_shipped_file_says_what_the_embedded_node_opens() {
     let report = parse(&shipped()).unwrap().exposure(&[]).to_string();
     for line in [
         "127.0.0.1:1080: SOCKS5 and HTTP CONNECT, for programs on this machine, without password",
+        "127.0.0.1, at a port that the system chooses: overlay links of the embedded node, \
+         from programs on this machine, and only from this node",
         "everything: via the embedded node",
         "this node may open any name and any public address, any port; \
          every IPv4 address, private ones and loopback too, any port; \

@@ -121,6 +121,13 @@ impl Config {
                 audience(&Listen::Tcp(*listen), &Uids::Auto)
             ));
         }
+        if self.embedded.is_some() {
+            lines.push(
+                "127.0.0.1, at a port that the system chooses: overlay links of the embedded node, \
+                 from programs on this machine, and only from this node"
+                    .to_owned(),
+            );
+        }
         let socket = match &self.control.socket {
             Some(socket) => socket.display().to_string(),
             None => "automatic path".to_owned(),
