@@ -98,7 +98,8 @@ pub struct Cloak {
     pub last_seq: u64,
     /// Who may be root of the tree; anyone if empty.
     pub roots: Vec<Name>,
-    /// Whether it links directly to the peers of sessions that go through relays.
+    /// Whether it links to others by itself: to the peers of sessions that go through relays, and to whoever
+    /// would take over from the tree's root.
     pub shortcuts: bool,
 }
 

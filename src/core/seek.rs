@@ -56,7 +56,8 @@ impl Core {
 
     /// A link to this node would help the tree: it is looked up, and dialled if it tells where.
     pub(super) fn want_tie(&mut self, peer: Name, now: Time) {
-        if self.neighbours.preferred(peer.tag()).is_none() && self.room_for_peer(&peer) {
+        let wanted = self.settings.cloak.shortcuts && self.room_for_peer(&peer);
+        if wanted && self.neighbours.preferred(peer.tag()).is_none() {
             self.peers.entry(peer).or_default().tie_wanted = true;
             self.seek(peer, now);
         }

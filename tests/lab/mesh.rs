@@ -328,6 +328,7 @@ fn nodes_with_applications_share_a_node_of_the_overlay_on_their_machine() {
             let config = mesh
                 .config("client")
                 .replace("10.7.0.1:7700", "127.0.0.1:7700")
+                .replace("[cloak]", "[cloak]\nshortcuts = false")
                 .replace(
                     "127.0.0.1:1080\", \"[::1]:1080",
                     &format!("127.0.0.1:{port}"),

@@ -594,3 +594,30 @@ fn who_has_seen_a_newer_record_before_a_restart_believes_no_older_one() {
     assert!(restarted(&mut mesh, 2, 0));
     assert!(!restarted(&mut mesh, 3, 1));
 }
+
+#[test]
+fn who_makes_no_shortcuts_dials_nobody_by_itself() {
+    let dials = |shortcuts| {
+        let cloak = Cloak {
+            shortcuts,
+            ..Cloak::default()
+        };
+        let nodes = (0..5).map(|number| node_of(number, 1, cloak.clone()));
+        let mut mesh = Mesh::of(nodes.collect(), &[(0, 1), (1, 2), (2, 3), (3, 4)]);
+        let now = mesh.now;
+        for node in &mut mesh.nodes {
+            node.core.publish(vec!["192.0.2.1:7700".to_owned()], now);
+        }
+        mesh.run(Duration::from_secs(30));
+        mesh.open(0, 4);
+        mesh.run(Duration::from_secs(10));
+        let events = mesh.nodes.iter().flat_map(|node| &node.events);
+        let dialled = events.filter_map(|event| match event {
+            Event::Dial(_, _, shortcut) => Some(*shortcut),
+            _ => None,
+        });
+        dialled.collect::<BTreeSet<bool>>()
+    };
+    assert_eq!(dials(true), [false, true].into());
+    assert_eq!(dials(false), [].into());
+}
