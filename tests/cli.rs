@@ -475,7 +475,7 @@ fn connect_takes_files_and_sockets_as_stdin() {
 
 #[test]
 fn connect_exits_with_the_code_of_the_failure_and_a_silent_stdout() {
-    for code in [1, 68, 75, 77, 111] {
+    for code in [1, 68, 75, 76, 77, 111, 113] {
         let daemon = Daemon::new();
         let caller = daemon.caller(Stdio::null());
         let mut control = daemon.request();
@@ -486,6 +486,16 @@ fn connect_exits_with_the_code_of_the_failure_and_a_silent_stdout() {
         assert!(output.stdout.is_empty());
         assert!(text(&output.stderr).contains("db.example:5432: because"));
     }
+}
+
+#[test]
+fn a_daemon_that_ends_before_its_answer_is_no_daemon() {
+    let daemon = Daemon::new();
+    let caller = daemon.caller(Stdio::null());
+    drop(daemon.request());
+    let output = caller.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    assert!(output.stdout.is_empty());
 }
 
 #[test]

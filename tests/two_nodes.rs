@@ -540,7 +540,8 @@ fn a_known_neighbour_is_dialled_by_its_key_and_the_session_goes_on() {
 #[test]
 fn connect_carries_stdio_and_tells_how_it_went() {
     let pair = Pair::with(
-        "[forwarder]\n[[forwarder.grant]]\npeer = [\"*\"]\nto = [\"127.0.0.1:*\", \"*.invalid:*\"]",
+        "[forwarder]\n[[forwarder.grant]]\npeer = [\"*\"]\n\
+         to = [\"127.0.0.1:*\", \"255.255.255.255:*\", \"*.invalid:*\"]",
         "",
     );
     let port = serve(echo).to_string();
@@ -563,6 +564,8 @@ fn connect_carries_stdio_and_tells_how_it_went() {
     assert_eq!(run("127.0.0.1", "1").0, Some(111));
     assert_eq!(run("127.0.0.2", "1").0, Some(77));
     assert_eq!(run("x.invalid", "1").0, Some(68));
+    // There is no way to everybody by TCP.
+    assert_eq!(run("255.255.255.255", "1").0, Some(113));
     let cut = serve(|mut stream| {
         stream.read_exact(&mut [0; 1]).unwrap();
         reset(stream);

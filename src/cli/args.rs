@@ -46,8 +46,8 @@ Examples:
   muses trace gw
 
 Exit codes: 0 done, 1 failed while running, 64 wrong usage, 69 no daemon, 70 bug, 78 wrong
-configuration or key; of connect also: 68 unknown name, 75 time-out, 76 cut, 77 denied, 111 refused;
-of lookup and trace: 68 unknown name, 75 no answer or no way.
+configuration or key; of connect also: 68 unknown name, 75 time-out, 76 cut, 77 denied, 111 refused,
+113 unreachable; of lookup and trace: 68 unknown name, 75 no answer or no way.
 
 Signals of a running node: SIGTERM and SIGINT drain for at most 5 s and exit 0, a second one exits at
 once; SIGHUP reads grants and routes again, all or nothing.";
@@ -82,7 +82,8 @@ pub enum Command {
     ///
     /// Nothing but the connection's bytes is written to stdout. The end of stdin is passed on while
     /// the other direction goes on. Exit codes: 0 every byte arrived, 64 wrong usage, 68 unknown
-    /// name, 69 no daemon, 75 time-out, 76 cut (bytes may be missing), 77 denied, 111 refused.
+    /// name, 69 no daemon, 75 time-out, 76 cut (bytes may be missing), 77 denied, 111 refused, 113
+    /// network or host unreachable.
     Connect {
         /// A host name or an address; the far side resolves names.
         #[arg(value_parser = host)]
@@ -172,7 +173,7 @@ mod tests {
             assert!(help.contains(word), "{word}");
         }
         for code in [
-            "0", "1", "64", "68", "69", "70", "75", "76", "77", "78", "111",
+            "0", "1", "64", "68", "69", "70", "75", "76", "77", "78", "111", "113",
         ] {
             assert!(help.contains(&format!("{code} ")), "{code}");
         }

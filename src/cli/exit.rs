@@ -24,7 +24,7 @@ pub enum Exit {
     Config,
     /// 129: ended by SIGHUP.
     HungUp,
-    /// What the daemon said about a channel that could not be opened: 68, 75, 77, 111 and the like.
+    /// What the daemon said about a channel that could not be opened: 68, 75, 77, 111, 113 and the like.
     Told(u8),
 }
 
@@ -114,8 +114,12 @@ mod tests {
         assert_eq!(exit(OpenFailure::UnknownName), 68);
         assert_eq!(exit(OpenFailure::TimedOut), 75);
         assert_eq!(exit(OpenFailure::NoPath), 75);
+        assert_eq!(exit(OpenFailure::Limit), 75);
+        assert_eq!(exit(OpenFailure::Cut), 76);
         assert_eq!(exit(OpenFailure::Denied), 77);
         assert_eq!(exit(OpenFailure::Refused), 111);
+        assert_eq!(exit(OpenFailure::NetworkUnreachable), 113);
+        assert_eq!(exit(OpenFailure::HostUnreachable), 113);
         assert_eq!(Exit::from(Outcome::Clean).code(), 0);
         assert_eq!(Exit::from(Outcome::Cut).code(), 76);
         assert_eq!(Exit::Usage.code(), 64);

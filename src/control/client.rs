@@ -107,8 +107,11 @@ pub fn connect(places: &[PathBuf], host: &str, port: u16) -> Result<Pipe, CallEr
             break end + 1;
         }
         let received = receive(&control, &mut text, &mut stream).map_err(io)?;
-        if received == 0 || text.len() > 1 << 16 {
-            return Err(CallError::Nonsense("the connection ended".to_owned()));
+        if received == 0 {
+            return Err(io(ErrorKind::UnexpectedEof.into()));
+        }
+        if text.len() > 1 << 16 {
+            return Err(CallError::Nonsense("it does not end".to_owned()));
         }
     };
     let rest = text.split_off(end);

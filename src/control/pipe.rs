@@ -54,7 +54,7 @@ pub(super) async fn serve<S: Service>(
         // It left, or it speaks before its turn.
         _ = caller.line() => return Ok(()),
     };
-    match opened.unwrap_or(Err(OpenFailure::General)) {
+    match opened.unwrap_or(Err(OpenFailure::Cut)) {
         Ok(()) => {}
         Err(failure) => return caller.say(&Response::from(failure)).await,
     }
@@ -95,7 +95,11 @@ async fn open<S: Service>(service: &S, host: &str, port: u16) -> Result<Pipe, Re
         },
     };
     if !service.open(connection).await {
-        return Err(Response::Error("the daemon is stopping".to_owned()));
+        return Err(Response::Failed {
+            failed: "stopping".to_owned(),
+            exit: 69,
+            message: "the daemon is stopping".to_owned(),
+        });
     }
     Ok(Pipe {
         theirs,

@@ -143,6 +143,7 @@ const fn word(failure: OpenFailure) -> &'static str {
         OpenFailure::UnknownName => "unknown_name",
         OpenFailure::Limit => "limit",
         OpenFailure::NoPath => "no_path",
+        OpenFailure::Cut => "cut",
     }
 }
 

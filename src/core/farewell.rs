@@ -16,7 +16,7 @@ impl Core {
         }
         for ticket in std::mem::take(&mut self.requests).into_tickets() {
             self.events
-                .push_back(Event::Unassigned(ticket, OpenFailure::General));
+                .push_back(Event::Unassigned(ticket, OpenFailure::Cut));
         }
         self.overlay.withdraw(now);
         let said = self.overlay.directory().stats().seq > 0;

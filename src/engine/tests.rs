@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::core::{Cloak, Settings};
 use crate::lcm::local::{Answer, LocalStream};
-use crate::lcm::pump::Pump;
+use crate::lcm::pump::{Pump, Why};
 use crate::lcm::stream::Stream;
 use crate::lcm::table::Connection;
 use crate::link::frames::FrameSealer;
@@ -198,6 +198,44 @@ async fn the_core_thread_ends_when_a_part_of_it_does() {
     tokio::time::timeout(patience, ended).await.unwrap();
 }
 
+/// What a pump tells of a connection whose channel was in one state, and is cut.
+async fn cut(fate: Fate, code: ResetCode, answer: Answer) -> Why {
+    let key = ChannelKey {
+        session: 1,
+        channel: ChannelId(1),
+    };
+    let (ours, _application) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let stream = Stream::register(LocalStream::Unix(ours)).unwrap();
+    let connection = Arc::new(Connection::new(stream, fate));
+    let shell = shell();
+    shell.table().insert(key, Arc::clone(&connection));
+    connection.decide(Fate::Cut(code));
+    let pump = Pump::new(shell, connection, key, Vec::new());
+    pump.run(answer).await.why
+}
+
+#[tokio::test]
+async fn who_asked_hears_why_a_channel_was_cut_before_it_was_open() {
+    for (code, failure) in [
+        (ResetCode::Forbidden, OpenFailure::Denied),
+        (ResetCode::Connection, OpenFailure::Cut),
+        (ResetCode::Killed, OpenFailure::Cut),
+        (
+            ResetCode::SessionEnded(EndReason::PeerLostState),
+            OpenFailure::Cut,
+        ),
+    ] {
+        let (opened, mut told) = oneshot::channel();
+        let (ended, _ending) = oneshot::channel();
+        let answer = Answer::Report { opened, ended };
+        let local = LocalSet::new();
+        let why = local.run_until(cut(Fate::Opening, code, answer)).await;
+        assert_eq!(why, Why::Failed(failure));
+        assert_eq!(told.try_recv(), Ok(Err(failure)));
+    }
+}
+
 #[tokio::test]
 async fn the_end_of_a_connection_tells_what_cut_it() {
     let codes = [
@@ -217,26 +255,9 @@ async fn the_end_of_a_connection_tells_what_cut_it() {
             "session lost: memory is used up, and it was suspended for longest (on_memory_pressure)",
         ),
     ];
-    let key = ChannelKey {
-        session: 1,
-        channel: ChannelId(1),
-    };
-    let local = LocalSet::new();
-    let told = local.run_until(async {
-        let mut told = Vec::new();
-        for (code, _) in codes {
-            let (ours, _application) = UnixStream::pair().unwrap();
-            ours.set_nonblocking(true).unwrap();
-            let stream = Stream::register(LocalStream::Unix(ours)).unwrap();
-            let connection = Arc::new(Connection::new(stream, Fate::Open));
-            let shell = shell();
-            shell.table().insert(key, Arc::clone(&connection));
-            connection.decide(Fate::Cut(code));
-            let pump = Pump::new(shell, connection, key, Vec::new());
-            told.push(pump.run(Answer::Silent).await.why.to_string());
-        }
-        told
-    });
-    let told = told.await;
-    assert_eq!(told, codes.map(|(_, text)| text));
+    for (code, text) in codes {
+        let local = LocalSet::new();
+        let why = local.run_until(cut(Fate::Open, code, Answer::Silent)).await;
+        assert_eq!(why.to_string(), text);
+    }
 }

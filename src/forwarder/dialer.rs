@@ -125,6 +125,18 @@ pub(crate) fn failure_of(error: &io::Error, address: SocketAddr) -> OpenFailure 
     match Errno::from_io_error(error) {
         // Without IPv6 there is no address to come from; in IPv4 all source ports are taken.
         Some(Errno::ADDRNOTAVAIL) if address.is_ipv6() => OpenFailure::NetworkUnreachable,
+        // A route "blackhole".
+        Some(Errno::INVAL) => OpenFailure::NetworkUnreachable,
+        // A firewall here or on the way, or a machine without TCP: what ICMP and ICMPv6 tell of that is
+        // HOSTUNREACH in one of them and one of these in the other.
+        Some(
+            Errno::ACCESS
+            | Errno::PERM
+            | Errno::NONET
+            | Errno::NOPROTOOPT
+            | Errno::OPNOTSUPP
+            | Errno::PROTO,
+        ) => OpenFailure::HostUnreachable,
         _ => system_failure(error).unwrap_or(OpenFailure::General),
     }
 }
@@ -158,7 +170,8 @@ fn nearer(a: OpenFailure, b: OpenFailure) -> OpenFailure {
         OpenFailure::General
         | OpenFailure::Denied
         | OpenFailure::UnknownName
-        | OpenFailure::NoPath => 5,
+        | OpenFailure::NoPath
+        | OpenFailure::Cut => 5,
     };
     if distance(b) < distance(a) { b } else { a }
 }

@@ -205,7 +205,10 @@ impl Pump {
                 let _cut_anyway = self.connection.stream.try_write(&self.greeting);
                 return Poll::Ready(Why::Cut(code));
             }
-            Fate::Cut(_) => return Poll::Ready(Why::Failed(OpenFailure::General)),
+            Fate::Cut(ResetCode::Forbidden) => {
+                return Poll::Ready(Why::Failed(OpenFailure::Denied));
+            }
+            Fate::Cut(_) => return Poll::Ready(Why::Failed(OpenFailure::Cut)),
             // All of our bytes have arrived there, and the application has all of theirs.
             Fate::Closed => {
                 let shut = self.far_ended || self.connection.stream.shut_write().is_ok();

@@ -32,6 +32,9 @@ pub enum OpenFailure {
     /// There was no path to the peer for `open_timeout`. Never sent by a peer.
     #[error("no path to the peer")]
     NoPath,
+    /// The peer was lost, or somebody ended it, before the answer. Never sent by a peer.
+    #[error("cut before it was open")]
+    Cut,
 }
 
 /// One row per failure: the code on the wire (PROTOCOL.md), the SOCKS5 reply (RFC 1928, section 6),
@@ -44,7 +47,7 @@ struct Row {
 }
 
 impl OpenFailure {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::General,
         Self::Denied,
         Self::NetworkUnreachable,
@@ -54,19 +57,21 @@ impl OpenFailure {
         Self::UnknownName,
         Self::Limit,
         Self::NoPath,
+        Self::Cut,
     ];
 
     const fn row(self) -> Row {
         let (wire, socks, http, exit) = match self {
             Self::General => (1, 0x01, (502, "Bad Gateway"), 1),
             Self::Denied => (2, 0x02, (403, "Forbidden"), 77),
-            Self::NetworkUnreachable => (3, 0x03, (502, "Bad Gateway"), 1),
-            Self::HostUnreachable => (4, 0x04, (502, "Bad Gateway"), 1),
+            Self::NetworkUnreachable => (3, 0x03, (502, "Bad Gateway"), 113),
+            Self::HostUnreachable => (4, 0x04, (502, "Bad Gateway"), 113),
             Self::Refused => (5, 0x05, (502, "Bad Gateway"), 111),
             Self::TimedOut => (6, 0x06, (504, "Gateway Timeout"), 75),
             Self::UnknownName => (7, 0x04, (502, "Bad Gateway"), 68),
             Self::Limit => (8, 0x01, (503, "Service Unavailable"), 75),
             Self::NoPath => (9, 0x04, (504, "Gateway Timeout"), 75),
+            Self::Cut => (10, 0x01, (502, "Bad Gateway"), 76),
         };
         Row {
             wire,

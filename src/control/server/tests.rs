@@ -332,7 +332,7 @@ async fn a_failure_to_open_comes_with_its_exit_code() {
         (refused, connect("db.example", 5432).await)
     };
     let ((refused, vanished), ()) = tokio::join!(callers, far_side);
-    assert_eq!((exit(refused), exit(vanished)), (111, 1));
+    assert_eq!((exit(refused), exit(vanished)), (111, 76));
 }
 
 #[tokio::test]
@@ -355,7 +355,10 @@ async fn a_node_that_stops_says_so() {
     room.gate.close();
     let places = room.places.clone();
     let refused = blocking(move || client::connect(&places, "db.example", 1)).await;
-    assert!(matches!(refused, Err(CallError::Refused(text)) if text.contains("stopping")));
+    assert!(matches!(
+        refused,
+        Err(CallError::Failed { exit: 69, message }) if message.contains("stopping")
+    ));
 }
 
 #[tokio::test]

@@ -136,8 +136,14 @@ fn every_error_of_connecting_has_its_exact_failure() {
         (Errno::NFILE, OpenFailure::Limit),
         (Errno::NOBUFS, OpenFailure::Limit),
         (Errno::NOMEM, OpenFailure::Limit),
-        (Errno::ACCESS, OpenFailure::General),
-        (Errno::INVAL, OpenFailure::General),
+        (Errno::ACCESS, OpenFailure::HostUnreachable),
+        (Errno::PERM, OpenFailure::HostUnreachable),
+        (Errno::NONET, OpenFailure::HostUnreachable),
+        (Errno::NOPROTOOPT, OpenFailure::HostUnreachable),
+        (Errno::OPNOTSUPP, OpenFailure::HostUnreachable),
+        (Errno::PROTO, OpenFailure::HostUnreachable),
+        (Errno::INVAL, OpenFailure::NetworkUnreachable),
+        (Errno::BADF, OpenFailure::General),
     ] {
         for address in [v4, v6] {
             assert_eq!(failure_of(&errno.into(), address), failure, "{errno:?}");
