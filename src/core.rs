@@ -441,6 +441,7 @@ impl Core {
                 return;
             }
             SessionEvent::Unanswered => {
+                self.suspect_carrier(number, now);
                 self.seek_silent(peer, now);
                 return;
             }

@@ -185,11 +185,9 @@ pub struct Session {
     resume: Resume,
     pairs: VecDeque<PairState>,
     rtt: Rtt,
-    /// Of the path that the newest packet took.
+    /// Of the path that packets take.
     window: Window,
     packet_len: usize,
-    /// The path leads through relays.
-    relayed: bool,
     /// Bytes of channels wait until then, even if the window has room.
     paced_until: Option<Time>,
     /// A packet of the peer has opened.
@@ -261,7 +259,6 @@ impl Session {
             rtt: Rtt::default(),
             window: Window::new(0, false, now),
             packet_len: PACKET_PLAIN_CHOSEN,
-            relayed: false,
             paced_until: None,
             heard: false,
             finished: channel::Told::Due,

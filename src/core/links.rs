@@ -389,7 +389,7 @@ impl Core {
                 }
                 Some(Turn::Own) => {
                     let start = out.len();
-                    let to = (&mut *out, plain_max, number);
+                    let to = (&mut *out, plain_max);
                     self.touched
                         .extend(link.give_turn(&mut self.sessions, to, now)?);
                     if preferred {
@@ -512,6 +512,19 @@ impl Core {
         for number in dead {
             self.events.push_back(Event::LinkDead(number));
         }
+    }
+
+    /// The peer of a session does not answer: it may be the link that takes nothing to it any more.
+    pub(super) fn suspect_carrier(&mut self, session: u32, now: Time) {
+        let entry = self.sessions.get(&session);
+        let Some(number) = entry.and_then(|entry| Some(entry.carrier.as_ref()?.link)) else {
+            return;
+        };
+        if let Some(link) = self.links.get_mut(&number) {
+            link.suspect(now);
+            self.hot.insert(number);
+        }
+        self.stirred = true;
     }
 
     pub(super) fn links_due_at(&self) -> Time {

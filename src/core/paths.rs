@@ -83,17 +83,18 @@ impl Core {
         places.find_map(|place| self.routed(peer.tag(), place, known.detour.is_on(), None))
     }
 
+    fn is_doubted(&self, link: LinkNumber) -> bool {
+        let link = self.links.get(&link);
+        link.is_some_and(|link| link.life.is_doubted())
+    }
+
     /// The way that the packets of a session take now.
     fn carrier_of(&self, session: u32) -> Option<Carrier> {
         let session = &self.sessions.get(&session)?.session;
         let peer = session.peer();
         let direct = self.neighbours.preferred(peer.tag());
-        let doubted = |link: &LinkNumber| {
-            let link = self.links.get(link);
-            link.is_some_and(|link| link.life.is_doubted())
-        };
         let by = |link| self.direct(peer.tag(), link);
-        if let Some(link) = direct.filter(|link| !doubted(link)) {
+        if let Some(link) = direct.filter(|link| !self.is_doubted(*link)) {
             return Some(by(link));
         }
         let known = self.peers.get(&peer);
@@ -108,16 +109,17 @@ impl Core {
     /// Finds the way of a session anew; the link that carried it has gone when `lost` says why.
     pub(super) fn reroute(&mut self, number: u32, lost: Option<Reason>, now: Time) {
         let carrier = self.carrier_of(number);
+        let before = self.sessions.get(&number);
+        let before = before.and_then(|entry| Some(entry.carrier.as_ref()?.link));
+        let silent = before.is_some_and(|before| self.is_doubted(before));
         let Some(entry) = self.sessions.get_mut(&number) else {
             return;
         };
-        let before = entry.carrier.as_ref().map(|carrier| carrier.link);
         let after = carrier.as_ref().map(|carrier| carrier.link);
-        let direct = Location::Neighbour;
-        let relayed = carrier
-            .as_ref()
-            .map(|carrier| carrier.route.to_location != direct);
-        entry.session.set_relayed(relayed.unwrap_or(false));
+        if let Some(carrier) = &carrier {
+            let relayed = carrier.route.to_location != Location::Neighbour;
+            entry.session.set_path(carrier.link, relayed, now);
+        }
         entry.carrier = carrier;
         entry.aim = entry.session.destination().cloned();
         if before != after {
@@ -126,6 +128,9 @@ impl Core {
                 link.line.retain(|rider| *rider != number);
             }
             entry.in_line = false;
+            if let Some(before) = before.filter(|_| silent) {
+                entry.session.path_lost(before);
+            }
             if let Some(link) = after.and_then(|after| self.links.get_mut(&after)) {
                 link.riders.push(number);
             }

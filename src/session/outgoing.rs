@@ -69,9 +69,16 @@ impl Session {
             .collect()
     }
 
-    /// Whether the path leads through relays: others use the relays' queues then.
-    pub const fn set_relayed(&mut self, relayed: bool) {
-        self.relayed = relayed;
+    /// Packets take another path from now on, named by `path`; others use its queues when it leads through
+    /// relays. What is under way on the one before holds nothing back, and a probe that left by that one
+    /// leaves again.
+    pub fn set_path(&mut self, path: u64, relayed: bool, now: Time) {
+        if self.window.is_of(path, relayed) {
+            return;
+        }
+        self.window = Window::new(path, relayed, now);
+        self.paced_until = None;
+        self.probe_due |= self.is_suspected();
     }
 
     /// Whether [`Self::poll_packet`] has something to send.
@@ -118,11 +125,10 @@ impl Session {
     }
 
     /// Appends the ciphertext and tag of the next packet to `out`; `plain_max` is the size that suits
-    /// the link, `path` names it. Nothing when there is nothing to send.
+    /// the link. Nothing when there is nothing to send.
     pub fn poll_packet(
         &mut self,
         plain_max: usize,
-        path: u64,
         out: &mut Vec<u8>,
         now: Time,
     ) -> Option<Sealed> {
@@ -137,9 +143,6 @@ impl Session {
         if self.is_spent(which) {
             self.replace_spent(which, now);
             return None;
-        }
-        if !self.window.is_of(path, self.relayed) {
-            self.window = Window::new(path, self.relayed, now);
         }
         self.packet_len = self.window.packet_len(plain_max.min(PACKET_PLAIN_MAX));
         let start = out.len();
@@ -165,7 +168,7 @@ impl Session {
         let Content { items, eliciting } = content;
         let under_way = self.under_way();
         let sent = Sent {
-            path,
+            path: self.window.path(),
             bytes,
             at: now,
             eliciting,

@@ -23,6 +23,9 @@ impl Delivery for Sink {
 
 type Packet = ([u8; 19], Vec<u8>);
 
+/// The only way between the two.
+const PATH: u64 = 1;
+
 struct Pairing {
     ends: [Session; 2],
     now: Time,
@@ -88,7 +91,9 @@ fn with_memory(bytes: u64) -> Pairing {
     };
     let session = |established: &Established| {
         let (places, options) = (Places::NEIGHBOURS, options.clone());
-        Session::new(established, places, options, random, Time::ZERO)
+        let mut session = Session::new(established, places, options, random, Time::ZERO);
+        session.set_path(PATH, false, Time::ZERO);
+        session
     };
     Pairing {
         ends: ends.each_ref().map(session),
@@ -105,7 +110,7 @@ fn pairing() -> Pairing {
 impl Pairing {
     fn packet(&mut self, from: usize) -> Option<Packet> {
         let mut body = Vec::new();
-        let sealed = self.ends[from].poll_packet(4_000, 1, &mut body, self.now)?;
+        let sealed = self.ends[from].poll_packet(4_000, &mut body, self.now)?;
         Some((sealed.header, body))
     }
 
@@ -114,7 +119,7 @@ impl Pairing {
             header: &packet.0,
             body: &mut packet.1.clone(),
             marked: false,
-            path: 1,
+            path: PATH,
         };
         self.ends[to].handle_packet(arrived, self.now, &mut Sink);
     }
@@ -172,7 +177,7 @@ fn an_old_packet_behind_the_end_does_not_cut_a_reader_off() {
     // The first copy is held on its way, and what was in it goes again.
     assert_eq!(pairing.ends[0].push(id, b"question"), 8);
     let held = pairing.packet(0).unwrap();
-    pairing.ends[0].path_lost(1);
+    pairing.ends[0].path_lost(PATH);
     pairing.ends[0].finish(id);
     assert_eq!(pairing.ends[1].push(id, b"answer"), 6);
     pairing.ends[1].finish(id);

@@ -33,6 +33,8 @@ const PACKET_TIME: Duration = Duration::from_millis(5);
 const FRONT: usize = 9;
 /// How long everything may take to come right behind the last standstill.
 const CALM: Duration = Duration::from_secs(90);
+/// The way of each session, which has no other one.
+const PATH: u64 = 1;
 /// Index of the line that all share in the runs of [`run`].
 const SHARED: usize = 0;
 
@@ -178,7 +180,7 @@ impl World {
             Session::new(&side, Places::NEIGHBOURS, options, random, self.now)
         });
         for (side, session) in sessions.iter_mut().enumerate() {
-            session.set_relayed(true);
+            session.set_path(PATH, true, self.now);
             self.neighbours[way.at[side]].ends.push((number, side));
         }
         let seeds = loads.iter().map(|load| (*load, random.number()));
@@ -278,7 +280,7 @@ impl World {
                     header: &header,
                     body: &mut body,
                     marked,
-                    path: 1,
+                    path: PATH,
                 };
                 session.handle_packet(arrived, self.now, &mut to);
             }
@@ -373,7 +375,7 @@ fn frame(
         return Some(Waiting { route, content });
     }
     let mut body = Vec::new();
-    let sealed = session.poll_packet(packet_max, 1, &mut body, now)?;
+    let sealed = session.poll_packet(packet_max, &mut body, now)?;
     let header = sealed.header;
     let content = Content::Packet { header, body };
     Some(Waiting { route, content })

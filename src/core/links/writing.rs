@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::cloak::neighbours::Link as LinkNumber;
 use crate::cloak::overlay::is_of_tree;
 use crate::cloak::queues::{Content, Waiting};
 use crate::core::Entry;
@@ -88,7 +87,7 @@ impl Link {
     pub(super) fn give_turn(
         &mut self,
         sessions: &mut BTreeMap<u32, Entry>,
-        (out, plain_max, number): (&mut Vec<u8>, usize, LinkNumber),
+        (out, plain_max): (&mut Vec<u8>, usize),
         now: Time,
     ) -> Result<Option<u32>, LinkEnd> {
         let Some(first) = self.line.pop_front() else {
@@ -106,7 +105,7 @@ impl Link {
         }
         let (route, header) = (carrier.route.clone(), [0; HEADER_LEN]);
         let frame = OpenFrame::begin(&Head::Packet { route, header }, out);
-        if let Some(sealed) = entry.session.poll_packet(plain_max, number, out, now) {
+        if let Some(sealed) = entry.session.poll_packet(plain_max, out, now) {
             entry.in_line = true;
             self.line.push_back(first);
             self.sealer.finish(frame, Some(sealed.header), out)?;

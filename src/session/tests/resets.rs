@@ -66,7 +66,7 @@ fn a_thousand_channels_reset_with_bytes_on_their_way_leave_nothing_taken() {
             }
         }
         for side in 0..2 {
-            pairing.ends[side].path_lost(1);
+            pairing.ends[side].path_lost(PATH);
         }
         pairing.settle();
     }

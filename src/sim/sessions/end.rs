@@ -142,9 +142,10 @@ impl End {
     pub(super) fn packet(&mut self, now: Time) -> Option<(u64, What, usize)> {
         let path = self.up.last().copied()?;
         let session = self.session.as_mut()?;
+        session.set_path(path, false, now + self.skew);
         let before = session.audit();
         let mut body = Vec::new();
-        let sealed = session.poll_packet(self.packet_max, path, &mut body, now + self.skew)?;
+        let sealed = session.poll_packet(self.packet_max, &mut body, now + self.skew)?;
         let header = Header::decode(&mut Bytes::new(&sealed.header)).ok()?;
         let live = before
             .live
