@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet};
 
 use crate::cloak::neighbours::Link;
-use crate::cloak::overlay::{Found, Traced};
+use crate::cloak::overlay::{Absence, Found, Traced};
 use crate::core::{ChannelKey, Core, Event, Joined, LinkView, OverlayView, SessionView};
 use crate::engine::connections::Waiting;
 use crate::lcm::local::{LocalConnection, LocalStream};
@@ -74,6 +74,9 @@ impl std::fmt::Debug for Served {
     }
 }
 
+/// Who waits for what a look-up finds.
+pub type FoundReply = oneshot::Sender<Result<Found, Absence>>;
+
 /// What the outside asks of the core thread.
 #[derive(Debug)]
 pub enum Command {
@@ -91,7 +94,7 @@ pub enum Command {
     /// Tell the directory that this node can be dialled at these `HOST:PORT`.
     Publish(Vec<String>),
     /// Look a node up in the directory.
-    Lookup(Name, oneshot::Sender<Option<Found>>),
+    Lookup(Name, FoundReply),
     /// Ask who is this many nodes further on, the next one zero, on the way to a node, which may hang at
     /// these places, too. No answer when nobody answers, and at once when there is no way.
     Trace(Name, Vec<Location>, u8, oneshot::Sender<Traced>),
@@ -282,7 +285,7 @@ struct Loop {
     waiting: RefCell<BTreeMap<crate::core::Ticket, Waiting>>,
     incoming: RefCell<BTreeMap<ChannelKey, Option<Served>>>,
     links: RefCell<BTreeMap<Link, RunningLink>>,
-    lookups: RefCell<BTreeMap<Name, Vec<oneshot::Sender<Option<Found>>>>>,
+    lookups: RefCell<BTreeMap<Name, Vec<FoundReply>>>,
     traces: RefCell<BTreeMap<u64, oneshot::Sender<Traced>>>,
     /// Lines about peers: whoever may link can come and go as often as it likes (R-X2).
     lines: PerPeer,
@@ -505,14 +508,14 @@ impl Loop {
                 let asked = self.lookups.borrow_mut().remove(&found.certificate.name());
                 for reply in asked.unwrap_or_default() {
                     // Who asked may have given up.
-                    let _gone = reply.send(Some((*found).clone()));
+                    let _gone = reply.send(Ok((*found).clone()));
                 }
             }
             Event::Published(seq) => (self.surroundings.published)(seq),
             Event::Seen(name, seq) => (self.surroundings.seen)(name, seq),
-            Event::NotFound(name) => {
+            Event::NotFound(name, why) => {
                 for reply in self.lookups.borrow_mut().remove(&name).unwrap_or_default() {
-                    let _gone = reply.send(None);
+                    let _gone = reply.send(Err(why));
                 }
             }
             Event::Traced(traced) => {

@@ -74,6 +74,17 @@ pub struct Settings {
     pub last_seq: u64,
 }
 
+/// Why a look-up found nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// The node itself says that it has left.
+    Left,
+    /// All of its places have answered that they know nothing of it.
+    Unknown,
+    /// A place has not answered, or this node is the whole directory: the node may be there all the same.
+    Unanswered,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -88,8 +99,8 @@ pub enum Event {
     NotFound {
         /// Which look-up.
         query: u64,
-        /// The node itself says that it has left.
-        gone: bool,
+        /// Why.
+        why: Absence,
     },
     /// Our record of this number lies at two of its places at least.
     Published(u64),

@@ -21,7 +21,7 @@ use crate::wire::link::Route;
 use crate::wire::location::Location;
 use crate::wire::tag::Tag;
 
-pub use crate::cloak::directory::Found;
+pub use crate::cloak::directory::{Absence, Found};
 pub use crate::cloak::notices::Traced;
 pub use crate::cloak::tree::Misbehaviour;
 
@@ -102,8 +102,8 @@ pub enum Event {
     NotFound {
         /// Which look-up.
         query: u64,
-        /// The node itself says that it has left.
-        gone: bool,
+        /// Why.
+        why: Absence,
     },
     /// This node's record of this number lies at two of its places at least.
     Published(u64),
@@ -283,7 +283,7 @@ impl Overlay {
         }
         self.directory.poll_event().map(|event| match event {
             directory::Event::Found { query, found } => Event::Found { query, found },
-            directory::Event::NotFound { query, gone } => Event::NotFound { query, gone },
+            directory::Event::NotFound { query, why } => Event::NotFound { query, why },
             directory::Event::Published(seq) => Event::Published(seq),
             directory::Event::Sequence(seq) => Event::Sequence(seq),
         })

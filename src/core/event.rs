@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cloak::neighbours::Link;
-use crate::cloak::overlay::{Found, Misbehaviour, Traced};
+use crate::cloak::overlay::{Absence, Found, Misbehaviour, Traced};
 use crate::link::frames::FrameError;
 use crate::name::Name;
 use crate::session::{EndReason, ResetCode};
@@ -75,8 +75,8 @@ pub enum Event {
     /// A look-up has seen a record of this number of this node, or the word that it left: no older one is
     /// believed any more (R-D5).
     Seen(Name, u64),
-    /// A look-up in the directory found nothing.
-    NotFound(Name),
+    /// A look-up in the directory found nothing, and why.
+    NotFound(Name, Absence),
     /// A node on a traced way has answered.
     Traced(Traced),
 }

@@ -104,9 +104,9 @@ impl Core {
                     self.note_seen(query);
                     self.found(query, found, now);
                 }
-                OverlayEvent::NotFound { query, .. } => {
+                OverlayEvent::NotFound { query, why } => {
                     self.note_seen(query);
-                    self.not_found(query);
+                    self.not_found(query, why);
                 }
                 OverlayEvent::Published(_) => self.recorded(),
                 OverlayEvent::Sequence(seq) => self.events.push_back(Event::Published(seq)),

@@ -1,7 +1,7 @@
 //! Looking peers up in the directory of the overlay: where they hang, where they can be dialled, and their
 //! certified keys.
 
-use crate::cloak::overlay::Found;
+use crate::cloak::overlay::{Absence, Found};
 use crate::core::{Core, Event, Peer};
 use crate::limits::{SEEK_PAUSE, SEEK_PAUSE_MAX};
 use crate::name::Name;
@@ -123,11 +123,11 @@ impl Core {
     }
 
     /// A look-up found nothing: the next one follows while somebody waits.
-    pub(super) fn not_found(&mut self, query: u64) {
+    pub(super) fn not_found(&mut self, query: u64, why: Absence) {
         let Some(peer) = self.lookups.remove(&query) else {
             return;
         };
-        self.events.push_back(Event::NotFound(peer));
+        self.events.push_back(Event::NotFound(peer, why));
         if let Some(known) = self.peers.get_mut(&peer) {
             known.seek.asking = false;
             known.seek.wanted = true;

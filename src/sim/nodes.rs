@@ -299,7 +299,7 @@ impl World {
             | Event::Found(_)
             | Event::Published(_)
             | Event::Seen(..)
-            | Event::NotFound(_)
+            | Event::NotFound(..)
             | Event::Traced(_) => {}
         }
     }

@@ -65,9 +65,10 @@ fn both_ends_of_a_link_tell_the_same_of_the_tree() {
 fn a_neighbour_is_one_step_away_and_nobody_else_is_known() {
     let pair = Pair::new();
     let name = pair.gateway.status()["name"].as_str().unwrap().to_owned();
-    wait_until("the link has been measured", || {
-        pair.client.status()["overlay"]["neighbours"][0]["rtt_ms"].is_f64()
-    });
+    wait_until(
+        "the link has been measured, and there is a directory",
+        || pair.client.status()["overlay"]["neighbours"][0]["rtt_ms"].is_f64() && settled(&pair),
+    );
     for node in ["gw", "GW", &name] {
         let trace = json(&pair.client, &["trace", node, "--json"]);
         assert_eq!(trace["reached"], true);
@@ -93,6 +94,30 @@ fn a_neighbour_is_one_step_away_and_nobody_else_is_known() {
         }
         let (_, _, err) = run(&pair.client, &[command, "gv"]);
         assert!(err.contains("did you mean \"gw\""), "{err}");
+    }
+}
+
+#[test]
+fn who_is_cut_off_hears_that_nobody_answers_and_not_that_a_name_is_unknown() {
+    let Pair {
+        client,
+        gateway,
+        _folder,
+    } = Pair::new();
+    let name = gateway.status()["name"].as_str().unwrap().to_owned();
+    drop(gateway);
+    wait_until("it is alone", || {
+        client.status()["overlay"]["neighbours"] == Value::Array(Vec::new())
+    });
+    for command in ["trace", "lookup"] {
+        for node in ["gw", &name] {
+            let (code, out, err) = run(&client, &[command, node]);
+            assert_eq!(code, Some(75), "{command} {node}: {err}");
+            assert!(out.is_empty());
+            assert!(err.contains("answer"), "{err}");
+        }
+        let (code, _, err) = run(&client, &[command, "gv"]);
+        assert_eq!(code, Some(68), "{command}: {err}");
     }
 }
 

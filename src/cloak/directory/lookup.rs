@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cloak::compass::Way;
 use crate::cloak::directory::errand::Why;
 use crate::cloak::directory::genuine::{Found, Genuine, sub_keys};
-use crate::cloak::directory::{Context, Directory, Event, Waiter};
+use crate::cloak::directory::{Absence, Context, Directory, Event, Waiter};
 use crate::limits::{
     DIRECTORY_CACHE_LIFE, DIRECTORY_CACHE_MAX, DIRECTORY_FLOORS_MAX, DIRECTORY_LOOKUP,
     DIRECTORY_PATIENCE, DIRECTORY_QUERIES_MAX, DIRECTORY_WAITERS_MAX,
@@ -156,8 +156,8 @@ impl Directory {
             || (is_new && self.lookups.running.len() >= DIRECTORY_QUERIES_MAX)
         {
             self.stats.limited += 1;
-            let gone = false;
-            self.events.push_back(Event::NotFound { query, gone });
+            let why = Absence::Unanswered;
+            self.events.push_back(Event::NotFound { query, why });
             return query;
         }
         self.lookups.waiters += 1;
@@ -317,7 +317,7 @@ impl Directory {
             });
             let certain = best.is_some() && (agree >= 2 || !waits);
             if !lookup.told && (certain || over) {
-                self.tell(name, context.now);
+                self.tell(name, context);
             }
             if over {
                 self.repair(name, context);
@@ -325,16 +325,23 @@ impl Directory {
         }
     }
 
-    fn tell(&mut self, name: Name, now: Time) {
+    fn tell(&mut self, name: Name, context: Context<'_>) {
         let Some(lookup) = self.lookups.running.get_mut(&name) else {
             return;
         };
         lookup.told = true;
         let queries = std::mem::take(&mut lookup.queries);
         let best = lookup.best.as_ref().map(|(_, found)| found.clone());
+        let answered = lookup.slots.iter().all(|slot| slot.shown.is_some());
+        let why = match best {
+            Some(_) => Absence::Left,
+            // Who has nobody above or below itself is asked by itself only.
+            None if answered && context.compass.father().is_some() => Absence::Unknown,
+            None => Absence::Unanswered,
+        };
         self.lookups.waiters = self.lookups.waiters.saturating_sub(queries.len());
         if let Some(Some(found)) = &best {
-            self.lookups.remember(name, found.clone(), now);
+            self.lookups.remember(name, found.clone(), context.now);
         }
         for query in queries {
             self.events.push_back(match &best {
@@ -342,10 +349,7 @@ impl Directory {
                     query,
                     found: Box::new(found.clone()),
                 },
-                gone => Event::NotFound {
-                    query,
-                    gone: gone.is_some(),
-                },
+                Some(None) | None => Event::NotFound { query, why },
             });
         }
     }

@@ -11,6 +11,10 @@ use crate::cloak::directory::tests::world::{EPOCH, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+const fn not_found(query: u64, why: Absence) -> Event {
+    Event::NotFound { query, why }
+}
+
 /// A world in which every node has published.
 fn published(nodes: usize, seed: u64) -> World {
     let mut world = World::new(nodes, seed);
@@ -64,8 +68,28 @@ fn a_lone_node_is_its_own_directory() {
     world.run(SECOND * 4);
     assert_eq!(
         world.outcome(0, query),
-        Some(&Event::NotFound { query, gone: false })
+        Some(&not_found(query, Absence::Unanswered))
     );
+}
+
+#[test]
+fn only_places_that_answer_can_tell_that_a_name_is_unknown() {
+    let mut world = published(24, 4);
+    let stranger = World::new(30, 4).name(29);
+    let query = world.lookup_name(5, stranger);
+    world.run(SECOND * 4);
+    let unknown = not_found(query, Absence::Unknown);
+    assert_eq!(world.outcome(5, query), Some(&unknown));
+    // All others fall silent, and nobody has noticed yet.
+    for node in world.alive() {
+        if node != 5 {
+            world.die(node);
+        }
+    }
+    let query = world.lookup_name(5, stranger);
+    world.run(SECOND * 4);
+    let unanswered = not_found(query, Absence::Unanswered);
+    assert_eq!(world.outcome(5, query), Some(&unanswered));
 }
 
 #[test]
@@ -197,7 +221,7 @@ fn records_are_refreshed_and_end_when_nobody_does() {
     world.run(SECOND * 4);
     assert_eq!(
         world.outcome(1, query),
-        Some(&Event::NotFound { query, gone: false })
+        Some(&not_found(query, Absence::Unknown))
     );
     assert!(world.holders(7, 0).is_empty() && world.holders(7, 1).is_empty());
 }
@@ -280,7 +304,7 @@ fn a_tombstone_takes_the_records_place() {
         world.run(SECOND * 4);
         assert_eq!(
             world.outcome(reader, query),
-            Some(&Event::NotFound { query, gone: true })
+            Some(&not_found(query, Absence::Left))
         );
     }
 }

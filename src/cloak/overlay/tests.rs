@@ -336,7 +336,10 @@ fn who_leaves_is_known_to_have_left() {
     let name = world.name(9);
     let query = world.with(3, |overlay, now| overlay.lookup(name, now));
     world.run(SECOND * 4);
-    let gone = Event::NotFound { query, gone: true };
+    let gone = Event::NotFound {
+        query,
+        why: Absence::Left,
+    };
     assert_eq!(world.outcomes.get(&(3, query)), Some(&gone));
 }
 

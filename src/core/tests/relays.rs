@@ -513,7 +513,7 @@ fn look_up(mesh: &mut Mesh, from: usize, peer: Name) -> Option<u64> {
     let answer = mesh.nodes[from].events.iter().skip(seen);
     let mut answer = answer.filter_map(|event| match event {
         Event::Found(found) => Some(Some(found.seq)),
-        Event::NotFound(_) => Some(None),
+        Event::NotFound(..) => Some(None),
         _ => None,
     });
     answer.next().expect("an answer")

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use crate::cloak::overlay::{Found, Traced};
+use crate::cloak::overlay::{Absence, Found, Traced};
 use crate::config::aliases::EMBEDDED;
 use crate::control::overlay::{
     DirectoryStatus, FoundStatus, HopStatus, NeighbourStatus, OverlayStatus, PlaceStatus,
@@ -120,15 +120,15 @@ impl Handle {
             return Err(stopping());
         }
         match timeout(LOOKUP_PATIENCE, found).await {
-            Ok(Ok(Some(found))) => Ok(found),
-            Ok(Ok(None)) => Err(unanswered(
+            Ok(Ok(Ok(found))) => Ok(found),
+            Ok(Ok(Err(Absence::Left | Absence::Unknown))) => Err(unanswered(
                 OpenFailure::UnknownName,
                 format!("the directory has no record of {}", self.routing.show(name)),
             )),
             Ok(Err(_)) => Err(stopping()),
-            Err(_) => Err(unanswered(
+            Ok(Ok(Err(Absence::Unanswered))) | Err(_) => Err(unanswered(
                 OpenFailure::TimedOut,
-                "the directory does not answer".to_owned(),
+                "the directory does not answer; is this node linked? see: muses status".to_owned(),
             )),
         }
     }

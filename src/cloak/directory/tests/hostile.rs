@@ -247,7 +247,7 @@ fn an_old_record_never_passes_below_what_a_reader_has_seen() {
     world.run(SECOND * 4);
     assert_eq!(
         world.outcome(9, query),
-        Some(&Event::NotFound { query, gone: false })
+        Some(&not_found(query, Absence::Unknown))
     );
     // Who has seen nothing else cannot know better.
     let query = world.lookup(8, 4);
@@ -304,7 +304,7 @@ fn a_record_with_a_certificate_of_another_is_no_answer() {
     world.run(SECOND * 4);
     assert_eq!(
         world.outcome(6, query),
-        Some(&Event::NotFound { query, gone: false })
+        Some(&not_found(query, Absence::Unknown))
     );
 }
 
