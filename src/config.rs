@@ -34,6 +34,8 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use crate::acl::Acl;
 use crate::config::aliases::Aliases;
 use crate::config::embedded::EmbeddedConfig;
@@ -250,8 +252,10 @@ pub struct ProxyConfig {
     pub listen: Vec<Listen>,
     /// Whose programs may connect. Default [`Uids::Auto`].
     pub allow_uids: Uids,
+    /// From which addresses, `None` for any. Default `None`.
+    pub from: Option<Vec<IpNet>>,
     /// User names and passwords; when empty, none is asked for. Never empty when an address of
-    /// `listen` lies beyond loopback (R-F1).
+    /// `listen` lies beyond loopback and `from` is not set (R-F1).
     pub users: BTreeMap<String, Secret>,
 }
 

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::{Instant, sleep};
@@ -222,11 +223,21 @@ impl Starting {
         let gate = own.inlets().connections.clone();
         let front_end = Arc::new(FrontEnd::new(router, users, gate.clone()));
         for listen in &config.proxy.listen {
-            let door = self.door("proxy", listen, &config.proxy.allow_uids)?;
+            let door = self.door(
+                "proxy",
+                listen,
+                &config.proxy.allow_uids,
+                &config.proxy.from,
+            )?;
             tasks.spawn(Arc::clone(&front_end).serve(door, tasks.stopping()));
         }
         for (index, forward) in config.forwards.iter().enumerate() {
-            let door = self.door("forward", &forward.listen, &forward.allow_uids)?;
+            let door = self.door(
+                "forward",
+                &forward.listen,
+                &forward.allow_uids,
+                &forward.from,
+            )?;
             let routing = Arc::clone(&self.routing);
             let via = move || routing.forward(index);
             let target = forward.target.clone();
@@ -247,6 +258,7 @@ impl Starting {
         table: &'static str,
         listen: &Listen,
         uids: &Uids,
+        from: &Option<Vec<IpNet>>,
     ) -> Result<Door, StartError> {
         let own = rustix::process::geteuid().as_raw();
         let listed = match uids {
@@ -254,7 +266,10 @@ impl Starting {
             Uids::Listed(uids) => Some(uids.iter().copied().chain([own]).collect()),
         };
         let path = match listen {
-            Listen::Tcp(address) => return Ok(Door::tcp(self.listen(table, *address)?, listed)),
+            Listen::Tcp(address) => {
+                let listener = self.listen(table, *address)?;
+                return Ok(Door::tcp(listener, listed, from.clone()));
+            }
             Listen::Unix(path) => path,
         };
         let uids = listed.unwrap_or_else(|| BTreeSet::from([own]));

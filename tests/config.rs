@@ -405,6 +405,33 @@ fn listeners_for_some_users_read_as_written_and_are_shown() {
 }
 
 #[test]
+fn listeners_for_some_machines_read_as_written_and_are_shown() {
+    let config = accepted("from.toml");
+    let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    let listed = nets(&["192.168.1.0/24", "fd00::/8", "10.0.0.7/32"]);
+    assert_eq!(config.proxy.from, Some(listed));
+    assert_eq!(config.forwards[0].from, Some(nets(&["10.0.0.0/8"])));
+    assert_eq!(config.forwards[2].from, None);
+    let report = config.exposure(&[]);
+    for line in [
+        "  0.0.0.0:1080: SOCKS5 and HTTP CONNECT, for machines in 192.168.1.0/24, fd00::/8, \
+         10.0.0.7/32, without password\n",
+        "proxy.sock: SOCKS5 and HTTP CONNECT, for programs of this user, without password\n",
+        "  [::]:5432: fixed forward to db:5432 via ",
+        ", for machines in 10.0.0.0/8\n",
+        "for programs of this user and of user 1000, from 127.0.0.1/32\n",
+        "for programs on this machine\n",
+        "warning: [proxy] listens on 0.0.0.0:1080, beyond this machine, without passwords: who has an \
+         address of `from` reaches whatever it reaches\n",
+        "warning: [[forward]] listens on [::]:5432, beyond this machine: who has an address of `from` \
+         reaches db:5432\n",
+    ] {
+        assert!(report.to_string().contains(line), "{line}\n{report}");
+    }
+    assert_eq!(report.warnings.len(), 2);
+}
+
+#[test]
 fn denied_names_read_as_written_and_are_shown() {
     let config = accepted("deny.toml");
     assert_eq!(config.network.deny, [name(2), name(3)].into());
@@ -680,8 +707,10 @@ fn what_is_easily_not_meant_is_warned_of() {
             "beyond this machine",
         ),
         (
-            format!("[[forward]]\nlisten = \"0.0.0.0:1\"\nto = \"a:1\"\nvia = \"{gw}\"\n"),
-            "who reaches it reaches a:1",
+            format!(
+                "[[forward]]\nlisten = \"0.0.0.0:1\"\nfrom = \"10.0.0.0/8\"\nto = \"a:1\"\nvia = \"{gw}\"\n"
+            ),
+            "reaches a:1",
         ),
         ("[network]\nallow = []\n".to_owned(), "allow is empty"),
         (

@@ -14,7 +14,7 @@ use crate::config::aliases::OUTER;
 use crate::config::embedded::EmbeddedGrant;
 use crate::config::reader::Reader;
 use crate::config::reader::Section;
-use crate::config::resolve::{Place, uids};
+use crate::config::resolve::{Place, from, must_not_be_open, uids};
 use crate::config::routing::Forward;
 use crate::config::routing::Nodes;
 use crate::config::routing::Route;
@@ -68,8 +68,16 @@ pub(super) fn forwards(
         }
         let lead = to.and_then(|(host, port)| forward_lead(r, &section, nodes, host, port));
         if let (Some(listen), Some((via, target))) = (listen, lead) {
+            let one = std::slice::from_ref(&listen);
+            let allow_uids = uids(r, &section, one);
+            let from = from(r, &section, one);
+            if from.is_none() {
+                let others = "say in `from` which of them are served, such as [\"192.168.1.0/24\"]";
+                must_not_be_open(r, &section, one, others);
+            }
             forwards.push(Forward {
-                allow_uids: uids(r, &section, std::slice::from_ref(&listen)),
+                allow_uids,
+                from,
                 listen,
                 target,
                 via,

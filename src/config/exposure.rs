@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::acl::Acl;
 use crate::acl::Grant;
 use crate::acl::HostPattern;
@@ -103,7 +105,7 @@ impl Config {
             };
             lines.push(format!(
                 "{listen}: SOCKS5 and HTTP CONNECT, for {}, {credentials}",
-                audience(listen, &self.proxy.allow_uids)
+                audience(listen, &self.proxy.allow_uids, self.proxy.from.as_deref())
             ));
         }
         for forward in &self.forwards {
@@ -112,13 +114,17 @@ impl Config {
                 forward.listen,
                 forward.target,
                 self.via(&forward.via),
-                audience(&forward.listen, &forward.allow_uids)
+                audience(
+                    &forward.listen,
+                    &forward.allow_uids,
+                    forward.from.as_deref()
+                )
             ));
         }
         for listen in &self.link.listen {
             lines.push(format!(
                 "{listen}: overlay links, from {}",
-                audience(&Listen::Tcp(*listen), &Uids::Auto)
+                audience(&Listen::Tcp(*listen), &Uids::Auto, None)
             ));
         }
         if self.embedded.is_some() {
@@ -297,14 +303,19 @@ impl Config {
 
     fn warn_of_listeners(&self, warnings: &mut Vec<String>) {
         for listen in self.proxy.listen.iter().filter(|l| l.is_open()) {
+            let what = if self.proxy.users.is_empty() {
+                ", without passwords: who has an address of `from` reaches whatever it reaches"
+            } else {
+                ": user names and passwords cross that network unencrypted"
+            };
             warnings.push(format!(
-                "[proxy] listens on {listen}, beyond this machine: \
-                 user names and passwords cross that network unencrypted"
+                "[proxy] listens on {listen}, beyond this machine{what}"
             ));
         }
         for forward in self.forwards.iter().filter(|f| f.listen.is_open()) {
             warnings.push(format!(
-                "[[forward]] listens on {}, beyond this machine: who reaches it reaches {}",
+                "[[forward]] listens on {}, beyond this machine: \
+                 who has an address of `from` reaches {}",
                 forward.listen, forward.target
             ));
         }
@@ -418,8 +429,8 @@ fn in_words(pattern: &Pattern) -> String {
         HostPattern::Suffix(suffix) => format!("names under {suffix} with public addresses"),
         HostPattern::Name(name) => format!("{name} if it has a public address"),
         HostPattern::Net(net) if net.prefix_len() == 0 => match net {
-            ipnet::IpNet::V4(_) => "every IPv4 address, private ones and loopback too".to_owned(),
-            ipnet::IpNet::V6(_) => "every IPv6 address, private ones and loopback too".to_owned(),
+            IpNet::V4(_) => "every IPv4 address, private ones and loopback too".to_owned(),
+            IpNet::V6(_) => "every IPv6 address, private ones and loopback too".to_owned(),
         },
         HostPattern::Net(net) if net.prefix_len() == net.max_prefix_len() => net.addr().to_string(),
         HostPattern::Net(net) => format!("addresses in {net}"),
@@ -440,10 +451,25 @@ fn has_all_ports(pattern: &Pattern) -> bool {
     pattern.to_string().ends_with(":*")
 }
 
-fn audience(listen: &Listen, uids: &Uids) -> String {
+fn audience(listen: &Listen, uids: &Uids, from: Option<&[IpNet]>) -> String {
+    let from = from.filter(|_| matches!(listen, Listen::Tcp(_)));
+    let nets = from.map(|from| from.iter().map(IpNet::to_string).collect::<Vec<_>>());
+    let nets = nets.map(|nets| nets.join(", "));
     if listen.is_open() {
-        return "every machine that reaches this address".to_owned();
+        return nets.map_or_else(
+            || "every machine that reaches this address".to_owned(),
+            |nets| format!("machines in {nets}"),
+        );
     }
+    let programs = programs(listen, uids);
+    match nets {
+        Some(nets) => format!("{programs}, from {nets}"),
+        None => programs,
+    }
+}
+
+/// Whose programs on this machine may connect.
+fn programs(listen: &Listen, uids: &Uids) -> String {
     let listed = match (uids, listen) {
         (Uids::Auto, Listen::Tcp(_)) => return "programs on this machine".to_owned(),
         (Uids::Auto, Listen::Unix(_)) => Vec::new(),

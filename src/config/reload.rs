@@ -27,6 +27,7 @@ impl Config {
                 "[proxy] allow_uids",
                 self.proxy.allow_uids == new.proxy.allow_uids,
             ),
+            ("[proxy] from", self.proxy.from == new.proxy.from),
             ("[proxy] users", self.proxy.users == new.proxy.users),
             ("[[forward]]", self.forwards == new.forwards),
             (

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::Allow;
@@ -319,12 +320,62 @@ pub(super) fn uids(r: &mut Reader, section: &Section<'_>, listen: &[Listen]) -> 
     uids.map_or(Uids::Auto, |uids| Uids::Listed(uids.into_iter().collect()))
 }
 
+/// Which addresses may connect to these listeners for applications, by `from` of their table.
+pub(super) fn from(r: &mut Reader, section: &Section<'_>, listen: &[Listen]) -> Option<Vec<IpNet>> {
+    let entry = r.entry(section, "from")?;
+    if entry.value.as_str() == Some("auto") {
+        return None;
+    }
+    let nets = r.list_of(section, entry, value::prefix);
+    if r.is_empty_list(section, "from") {
+        r.fault_at(
+            section,
+            "from",
+            "is empty: nobody could connect, name whom the listener serves",
+        );
+    }
+    let has_addresses = |listen: &Listen| matches!(listen, Listen::Tcp(_));
+    if !listen.is_empty() && !listen.iter().any(has_addresses) {
+        r.fault_at(
+            section,
+            "from",
+            "is about addresses, which a Unix socket does not have: leave it out",
+        );
+    }
+    Some(nets)
+}
+
+/// Reports a listener that any machine could use, with the `others` of the remedies (R-F1).
+pub(super) fn must_not_be_open(
+    r: &mut Reader,
+    section: &Section<'_>,
+    listen: &[Listen],
+    others: &str,
+) {
+    let open = listen.iter().find_map(|listen| match listen {
+        Listen::Tcp(address) if listen.is_open() => Some(address),
+        Listen::Tcp(_) | Listen::Unix(_) => None,
+    });
+    if let Some(listen) = open {
+        r.fault_at(
+            section,
+            "listen",
+            &format!(
+                "\"{listen}\" can be reached from other machines: {others}, \
+                 or listen on \"127.0.0.1:{}\"",
+                listen.port()
+            ),
+        );
+    }
+}
+
 fn proxy(r: &mut Reader, root: &DeTable<'_>, place: &Place<'_>) -> ProxyConfig {
     let section = r.one(root, "proxy");
     let listen = r.list(&section, "listen", |text| place.listen(text));
     let listen = listen.unwrap_or_default();
     let mut config = ProxyConfig {
         allow_uids: uids(r, &section, &listen),
+        from: from(r, &section, &listen),
         listen,
         users: BTreeMap::new(),
     };
@@ -350,22 +401,9 @@ fn proxy(r: &mut Reader, root: &DeTable<'_>, place: &Place<'_>) -> ProxyConfig {
             "write names and passwords as { NAME = \"PASSWORD\" }",
         ),
     }
-    let open = config.listen.iter().find_map(|listen| match listen {
-        Listen::Tcp(address) if listen.is_open() => Some(address),
-        Listen::Tcp(_) | Listen::Unix(_) => None,
-    });
-    if let Some(listen) = open
-        && config.users.is_empty()
-    {
-        r.fault_at(
-            &section,
-            "listen",
-            &format!(
-                "\"{listen}\" can be reached from other machines: set `users`, \
-                 or listen on \"127.0.0.1:{}\"",
-                listen.port()
-            ),
-        );
+    if config.users.is_empty() && config.from.is_none() {
+        let others = "set `users`, say in `from` which of them are served";
+        must_not_be_open(r, &section, &config.listen, others);
     }
     config
 }

@@ -3,6 +3,8 @@
 //! Names of hosts are never resolved here; an address matches address patterns, a name matches name
 //! patterns, and the far side judges both again.
 
+use ipnet::IpNet;
+
 use crate::acl::HostPattern;
 use crate::acl::Pattern;
 use crate::config::Config;
@@ -57,6 +59,8 @@ pub struct Forward {
     pub listen: Listen,
     /// Whose programs may connect.
     pub allow_uids: Uids,
+    /// From which addresses, `None` for any. Never `None` when `listen` lies beyond loopback (R-F1).
+    pub from: Option<Vec<IpNet>>,
     /// What the far side opens.
     pub target: Target,
     /// Through which node: the next one when the first is suspended; never empty.

@@ -1,11 +1,19 @@
 //! Single values: text with a unit or a shape becomes a checked value, or a remedy.
 
-use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use ipnet::IpNet;
 
 use crate::wire::target::Host;
 use crate::wire::target::HostName;
 use crate::wire::target::LABEL_MAX;
 
+/// Length of the prefix of IPv6 addresses that stand for IPv4 ones.
+const MAPPED_LEN: u8 = 96;
 /// Longest network id in bytes; it travels in handshake prologues.
 const NETWORK_ID_MAX: usize = 64;
 /// Longest user name and password in bytes: SOCKS5 has one length byte (RFC 1929, section 2).
@@ -120,6 +128,31 @@ pub(super) fn listener(text: &str) -> Result<SocketAddr, String> {
              such as \"127.0.0.1:1080\" or \"[::1]:1080\""
         )
     })
+}
+
+/// Addresses that begin alike, or one.
+pub(super) fn prefix(text: &str) -> Result<IpNet, String> {
+    let net = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let net = net.map_err(|_| {
+        format!(
+            "\"{text}\" is no address or prefix: write such as \"192.168.1.0/24\" or \"fd00::/8\""
+        )
+    })?;
+    if net.trunc() != net {
+        let (trunc, address) = (net.trunc(), net.addr());
+        return Err(format!(
+            "\"{text}\" has bits behind its prefix: write \"{trunc}\" or \"{address}\""
+        ));
+    }
+    // What comes from an IPv4 address is seen as that.
+    if net.prefix_len() >= MAPPED_LEN && net.addr().to_canonical() != net.addr() {
+        return Err(format!(
+            "\"{text}\" matches nothing: write the IPv4 addresses as such"
+        ));
+    }
+    Ok(net)
 }
 
 /// A host and a port from 1 up.

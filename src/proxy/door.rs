@@ -1,9 +1,10 @@
-//! Where applications come in, and whose (R-F5).
+//! Where applications come in, whose (R-F5), and from where (R-F1).
 
 use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::lcm::stream::Stream;
@@ -13,13 +14,17 @@ use crate::net::owner::owner;
 use crate::net::seldom::Seldom;
 
 static STRANGERS: Seldom = Seldom::new(Duration::from_secs(60));
+static ELSEWHERE: Seldom = Seldom::new(Duration::from_secs(60));
 
-/// A listener for applications; connections of other users than the allowed ones are closed.
+/// A listener for applications; connections of other users or from other addresses than the allowed ones
+/// are closed.
 #[derive(Debug)]
 pub struct Door {
     listener: Either,
     /// Anybody if there is no list.
     uids: Option<BTreeSet<u32>>,
+    /// Anywhere if there is no list.
+    from: Option<Vec<IpNet>>,
 }
 
 #[derive(Debug)]
@@ -40,11 +45,17 @@ impl Listener for Either {
 }
 
 impl Door {
-    /// A TCP port, for programs of these users on this machine, or for anybody.
-    pub const fn tcp(listener: TcpListener, uids: Option<BTreeSet<u32>>) -> Self {
+    /// A TCP port, for programs of these users on this machine, or for anybody, and for these addresses,
+    /// or for any.
+    pub const fn tcp(
+        listener: TcpListener,
+        uids: Option<BTreeSet<u32>>,
+        from: Option<Vec<IpNet>>,
+    ) -> Self {
         Self {
             listener: Either::Tcp(listener),
             uids,
+            from,
         }
     }
 
@@ -53,6 +64,7 @@ impl Door {
         Self {
             listener: Either::Unix(listener),
             uids: Some(uids),
+            from: None,
         }
     }
 
@@ -61,12 +73,32 @@ impl Door {
     pub(super) async fn accept(&self) -> Stream {
         loop {
             let stream = accept(&self.listener).await;
-            if self.admits(&stream) {
+            if self.is_near(&stream) && self.admits(&stream) {
                 wait_for_room(&stream).await;
                 return stream;
             }
             stream.reset_on_close();
         }
+    }
+
+    /// Whether it comes from an address that may connect (R-F1).
+    fn is_near(&self, stream: &Stream) -> bool {
+        let (Some(from), Stream::Tcp(stream)) = (&self.from, stream) else {
+            return true;
+        };
+        // Whose connection is gone already has no address.
+        let Ok(peer) = stream.peer_addr() else {
+            return false;
+        };
+        let address = peer.ip().to_canonical();
+        let near = from.iter().any(|net| net.contains(&address));
+        if !near && let Some(held_back) = ELSEWHERE.due() {
+            tracing::warn!(
+                held_back,
+                "a connection from {address} was turned away: `from` says who may connect"
+            );
+        }
+        near
     }
 
     fn admits(&self, stream: &Stream) -> bool {

@@ -1,7 +1,8 @@
 //! Listeners for programs of some users of this machine.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -11,7 +12,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 
 use crate::node::{DEADLINE, GRANTS, Node, bin, client_config, gateway_config, keygen};
-use crate::pair::{echo, pattern, serve, v4};
+use crate::pair::{self, echo, pattern, serve, v4};
 
 fn stream(path: &Path) -> UnixStream {
     let stream = UnixStream::connect(path).unwrap();
@@ -132,4 +133,40 @@ fn a_port_is_for_programs_of_the_listed_users() {
         log.contains("a program of user 12346 was turned away"),
         "{log}"
     );
+}
+
+#[test]
+fn a_port_is_for_machines_with_the_listed_addresses() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[embedded]\n[[embedded.grant]]\nto = [\"127.0.0.1:*\"]\n\
+                  [proxy]\nlisten = [\"0.0.0.0:0\"]\nfrom = [\"127.0.0.2\", \"::1\"]\n"
+        .to_owned();
+    let forward = |from: &str| {
+        let port = serve(echo);
+        format!(
+            "[[forward]]\nlisten = \"0.0.0.0:0\"\nfrom = [\"{from}\"]\n\
+             to = \"127.0.0.1:{port}\"\nvia = \"embedded\"\n"
+        )
+    };
+    let config = config + &forward("127.0.0.2") + &forward("127.0.0.0/8");
+    let node = Node::start(folder.path(), &config, &[]);
+    let ports: Vec<u16> = node
+        .listeners
+        .split(", ")
+        .filter(|listener| !listener.starts_with("embedded"))
+        .map(|listener| listener.rsplit_once(':').unwrap().1.parse().unwrap())
+        .collect();
+    let [proxy, closed, open] = *ports else {
+        panic!("{ports:?}");
+    };
+    for port in [proxy, closed] {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let end = stream.read(&mut [0; 1]).map_err(|error| error.kind());
+        assert_eq!(end, Err(ErrorKind::ConnectionReset));
+    }
+    pair::exchange(pair::stream(([127, 0, 0, 1], open).into()), 3, 10_000);
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    let lines = log.matches("a connection from 127.0.0.1 was turned away: `from`");
+    assert_eq!(lines.count(), 1, "{log}");
 }

@@ -154,7 +154,7 @@ async fn served_to(
     front.prefaces_max = prefaces_max;
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    tasks.spawn(Arc::new(front).serve(Door::tcp(listener, uids), stopped));
+    tasks.spawn(Arc::new(front).serve(Door::tcp(listener, uids, None), stopped));
     Served {
         address,
         connections,
@@ -314,7 +314,7 @@ async fn a_forward_leads_to_its_one_target_in_silence() {
     let mut tasks = JoinSet::new();
     let via = || vec![gateway()];
     tasks.spawn(serve_forward(
-        Door::tcp(listener, None),
+        Door::tcp(listener, None, None),
         via,
         Target::Loopback(22),
         gate,
@@ -341,7 +341,7 @@ async fn a_forward_without_a_way_resets() {
     let (_stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(serve_forward(
-        Door::tcp(listener, None),
+        Door::tcp(listener, None, None),
         Vec::new,
         Target::Loopback(22),
         gate,
