@@ -122,6 +122,8 @@ impl Stream {
                 // It fails only on a socket that is already dead.
                 let _dead = SockRef::from(stream).set_linger(Some(Duration::ZERO));
             }
+            // It knows no reset. The kernel shows one when bytes of the application are left unread, but an
+            // application that has said nothing, or was heard to the end, has none to leave.
             Self::Unix(_) => {}
         }
     }
