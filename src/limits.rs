@@ -248,6 +248,9 @@ pub const LINK_BACKLOG_START: usize = 32 << 10;
 /// How long a link without anything to send keeps its write buffer, and one without anything to read its
 /// read buffer.
 pub const LINK_BUFFER_LINGER: Duration = Duration::from_secs(1);
+/// Bytes of messages that wait for a link to take them, [`RELAY_FRAME_COST`] for each included: a hundred
+/// of the directory's requests. The oldest of what somebody says again goes beyond.
+pub const LINK_OUTBOX_MAX: usize = 128 << 10;
 /// Bytes read from a link in one turn.
 pub const LINK_READ: usize = 256 << 10;
 /// Frames taken from a link in one turn (R-X4).

@@ -1,5 +1,6 @@
 //! The links of a node: what arrives on them, what they send next, which are dead.
 
+mod outbox;
 mod writing;
 
 use std::collections::VecDeque;
@@ -8,9 +9,7 @@ use crate::cloak::neighbours::Link as LinkNumber;
 use crate::cloak::overlay::is_of_tree;
 use crate::cloak::queues::{Content, Turn, Waiting};
 use crate::core::event::{ChannelKey, Event, LinkEnd};
-pub(super) use crate::core::links::writing::Message;
-#[cfg(test)]
-pub(super) use crate::core::links::writing::OUTBOX_MAX;
+pub(super) use crate::core::links::outbox::{Message, Outbox};
 use crate::core::overlay::Onward;
 use crate::core::{Core, Deliver};
 use crate::limits::{HOPS_MAX, LINK_RELAY_LINGER, LINKS_MAX, LINKS_PER_NAME, LINKS_UNPROVED_MAX};
@@ -68,7 +67,7 @@ pub(super) struct Link {
     pub(super) heard: bool,
     sealer: FrameSealer,
     opener: FrameOpener,
-    pub(super) outbox: VecDeque<Message>,
+    pub(super) outbox: Outbox,
     /// Sessions of this node that it carries.
     pub(super) riders: Vec<u32>,
     /// Those that have something to say, in the order of their turns.
@@ -77,8 +76,6 @@ pub(super) struct Link {
     relayed_at: Option<Time>,
     /// It says goodbye behind what its sessions have to say.
     pub(super) leaving: bool,
-    /// Messages of the tree were lost on their way out: it has to be told everything anew.
-    pub(super) gap: bool,
 }
 
 /// Delivery into one session's channels.
@@ -158,16 +155,15 @@ impl Core {
             heard: false,
             sealer: FrameSealer::new(send_key),
             opener: FrameOpener::new(receive_key),
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
             riders: Vec::new(),
             line: VecDeque::new(),
             relayed_at: None,
             leaving: false,
-            gap: false,
         };
         if dialled && let Due::Ping(id) = link.life.ask(now) {
             // Shows the one that accepted that we are no replay.
-            link.send(Message::Ping(id));
+            link.outbox.push(Message::Ping(id));
             self.hot.insert(number);
         }
         self.links.insert(number, link);
@@ -289,7 +285,7 @@ impl Core {
             let link = self.links.get_mut(&number).ok_or(LinkEnd::Unknown)?;
             match frame.head {
                 Head::Ping(id) => {
-                    link.send(Message::Pong(id));
+                    link.outbox.push(Message::Pong(id));
                     self.hot.insert(number);
                 }
                 Head::Pong(id) => link.life.pong(id, now),
@@ -366,10 +362,10 @@ impl Core {
         let Some(link) = self.links.get_mut(&number) else {
             return Err(LinkEnd::Unknown);
         };
-        while let Some(message) = link.outbox.pop_front() {
+        while let Some(message) = link.outbox.pop() {
             link.write(&message, out)?;
         }
-        let gap = std::mem::take(&mut link.gap).then_some(link.peer);
+        let gap = link.outbox.take_gap().then_some(link.peer);
         let peer = link.peer.tag();
         let preferred = self.neighbours.preferred(peer) == Some(number);
         while out.len() < fill {
@@ -449,7 +445,7 @@ impl Core {
             return;
         };
         if let Some(link) = self.links.get_mut(&number) {
-            link.send(Message::Overlay(message));
+            link.outbox.push(Message::Overlay(message));
             self.hot.insert(number);
         }
     }
@@ -494,7 +490,7 @@ impl Core {
         let (mut dead, mut doubtful) = (Vec::new(), Vec::new());
         for (number, link) in &mut self.links {
             match link.life.poll(now) {
-                Some(Due::Ping(id)) => link.send(Message::Ping(id)),
+                Some(Due::Ping(id)) => link.outbox.push(Message::Ping(id)),
                 Some(Due::Doubt) => {
                     self.events.push_back(Event::LinkDoubtful(*number));
                     doubtful.push(link.peer);
@@ -540,7 +536,7 @@ impl Link {
     /// Asks for a sign of life at once.
     pub(super) fn suspect(&mut self, now: Time) {
         if let Some(Due::Ping(id)) = self.life.suspect(now) {
-            self.send(Message::Ping(id));
+            self.outbox.push(Message::Ping(id));
         }
     }
 }

@@ -55,7 +55,8 @@ impl Core {
                 self.send_signal(self.all_ways(peer, &[]), &signal.message);
             }
             if let Some(link) = self.links.get_mut(&number) {
-                link.send(Message::Signal(route.clone(), signal.message));
+                link.outbox
+                    .push(Message::Signal(route.clone(), signal.message));
                 self.hot.insert(number);
             }
         }
@@ -98,7 +99,7 @@ impl Core {
     pub(super) fn send_signal(&mut self, ways: Vec<Carrier>, message: &[u8]) {
         for Carrier { link, route } in ways {
             if let Some(to) = self.links.get_mut(&link) {
-                to.send(Message::Signal(route, message.to_vec()));
+                to.outbox.push(Message::Signal(route, message.to_vec()));
                 self.hot.insert(link);
             }
         }

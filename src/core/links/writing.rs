@@ -2,65 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use crate::cloak::overlay::is_of_tree;
 use crate::cloak::queues::{Content, Waiting};
 use crate::core::Entry;
 use crate::core::event::LinkEnd;
-use crate::core::links::Link;
+use crate::core::links::{Link, Message};
 use crate::limits::FRAME_HEAD_MAX;
 use crate::link::frames::OpenFrame;
 use crate::time::Time;
-use crate::wire::link::{Head, Route};
+use crate::wire::link::Head;
 use crate::wire::packet::HEADER_LEN;
-
-/// Messages that may wait for a link to take them; beyond, the oldest goes that somebody sends again.
-pub(in crate::core) const OUTBOX_MAX: usize = 256;
-
-/// A message that waits for a link to take it.
-#[derive(Debug)]
-pub(in crate::core) enum Message {
-    Ping(u64),
-    Pong(u64),
-    Signal(Route, Vec<u8>),
-    Overlay(Vec<u8>),
-}
-
-impl Message {
-    /// Whether nobody would send it again: others, who cause answers on this link, must not push it out.
-    fn is_kept(&self) -> bool {
-        match self {
-            Self::Ping(_) | Self::Pong(_) => true,
-            Self::Overlay(message) => is_of_tree(message),
-            Self::Signal(..) => false,
-        }
-    }
-}
 
 impl Link {
     /// Says goodbye.
     pub(super) fn take_leave(&mut self, out: &mut Vec<u8>) -> Result<(), LinkEnd> {
         self.leaving = false;
         Ok(self.sealer.seal(&Head::Goodbye, out)?)
-    }
-
-    pub(in crate::core) fn send(&mut self, message: Message) {
-        if matches!(message, Message::Pong(_)) {
-            // The last one answers them all.
-            self.outbox.retain(|old| !matches!(old, Message::Pong(_)));
-        }
-        if self.outbox.len() >= OUTBOX_MAX {
-            match self.outbox.iter().position(|old| !old.is_kept()) {
-                Some(at) => {
-                    self.outbox.remove(at);
-                }
-                None if message.is_kept() => {
-                    self.outbox.pop_front();
-                    self.gap = true;
-                }
-                None => return,
-            }
-        }
-        self.outbox.push_back(message);
     }
 
     pub(super) fn write(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), LinkEnd> {

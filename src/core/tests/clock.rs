@@ -94,7 +94,7 @@ fn on_waking_up_links_neighbours_and_peers_are_asked_at_once() {
     let now = mesh.now;
     let core = &mut mesh.nodes[0].core;
     core.woke_up(Duration::from_secs(6), now);
-    let said = core.links.values().flat_map(|link| &link.outbox);
+    let said = core.links.values().flat_map(|link| link.outbox.iter());
     let said: Vec<_> = said.collect();
     assert!(
         said.iter()
