@@ -36,6 +36,8 @@ pub const SHORTCUT_PAUSE_MAX: Duration = Duration::from_secs(600);
 pub const NOTICES_PAUSE: Duration = Duration::from_millis(20);
 /// See [`NOTICES_PAUSE`].
 pub const NOTICES_BURST: u32 = 64;
+/// Pause after which somebody who says that the way to a peer is broken is heeded again: he may lie.
+pub const BROKEN_PAUSE: Duration = Duration::from_secs(1);
 /// How long frames to a peer go along the tree because a relay said that the shortest way is broken, and because
 /// nothing came by it: whoever swallows what he should carry does so again, and costs a pause each time.
 pub const DETOUR: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));

@@ -43,12 +43,14 @@ impl Detour {
         true
     }
 
-    /// Somebody says that the shortest way is broken.
-    pub(super) fn begin(&mut self, now: Time) {
-        if !self.is_on() {
+    /// Somebody says that the shortest way is broken. Says whether the way changes.
+    pub(super) fn begin(&mut self, now: Time) -> bool {
+        let begins = !self.is_on();
+        if begins {
             self.turn_from = now + DETOUR_TURN;
             self.chosen = Some(now + DETOUR.0);
         }
+        begins
     }
 
     fn end(&mut self, now: Time) {
@@ -159,9 +161,9 @@ mod tests {
     fn what_relays_say_begins_a_short_detour_and_ends_none() {
         let mut detour = Detour::default();
         let now = Time::ZERO;
-        detour.begin(now);
+        assert!(detour.begin(now));
         assert_eq!(detour.due_at(), Some(now + DETOUR.0));
-        detour.begin(now + DETOUR.0 / 2);
+        assert!(!detour.begin(now + DETOUR.0 / 2));
         assert_eq!(detour.due_at(), Some(now + DETOUR.0));
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::cloak::overlay::{Absence, Found};
 use crate::core::{Core, Event, Peer};
-use crate::limits::{SEEK_PAUSE, SEEK_PAUSE_MAX};
+use crate::limits::{BROKEN_PAUSE, SEEK_PAUSE, SEEK_PAUSE_MAX};
 use crate::name::Name;
 use crate::session::LinkEvent;
 use crate::time::Time;
@@ -20,6 +20,8 @@ pub(super) struct Seek {
     since: Option<Time>,
     /// Another one is wanted as soon as it may begin.
     wanted: bool,
+    /// When somebody who says that the way is broken is heeded again.
+    heed_at: Time,
 }
 
 impl Seek {
@@ -171,21 +173,28 @@ impl Core {
     }
 
     /// A relay says that the way to this one is broken. It proves nothing, so the session only asks for a
-    /// sign of life, along the tree, and the directory is asked again.
+    /// sign of life, along the tree, and the directory is asked again; more of the same soon changes nothing.
     pub(super) fn seek_broken(&mut self, to: Tag, now: Time) {
-        let peer = self.peers.keys().find(|name| name.tag() == to).copied();
-        let Some(peer) = peer else { return };
-        self.overlay.forget(peer);
-        if let Some(known) = self.peers.get_mut(&peer) {
-            known.detour.begin(now);
-            for number in &known.sessions {
-                if let Some(entry) = self.sessions.get_mut(number) {
-                    entry.session.probe();
-                }
+        let mut peers = self.peers.iter_mut();
+        let Some((peer, known)) = peers.find(|(name, _)| name.tag() == to) else {
+            return;
+        };
+        if now < known.seek.heed_at {
+            return;
+        }
+        known.seek.heed_at = now + BROKEN_PAUSE;
+        let peer = *peer;
+        for number in &known.sessions {
+            if let Some(entry) = self.sessions.get_mut(number) {
+                entry.session.probe();
+                self.touched.insert(*number);
             }
         }
+        if known.detour.begin(now) {
+            self.reroute_all(Some(peer), now);
+        }
         self.stirred = true;
-        self.reroute_all(Some(peer), now);
+        self.overlay.forget(peer);
         self.seek(peer, now);
     }
 

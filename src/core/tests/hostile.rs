@@ -271,3 +271,37 @@ fn a_node_is_no_neighbour_of_itself() {
     assert_eq!(node.core.link_up(joined, Time::ZERO), None);
     assert_ne!(node.core.own_location(), Location::Neighbour);
 }
+
+#[test]
+fn who_says_all_the_time_that_a_way_is_broken_is_heeded_once_a_second() {
+    let mut mesh = Mesh::new(3, &[(0, 1), (1, 2)]);
+    let (near, _) = mesh.open(0, 2);
+    mesh.run(RTT * 20);
+    let about = mesh.name(2).tag();
+    let (start, link) = (mesh.now, mesh.wires[0].links[0]);
+    let core = &mut mesh.nodes[0].core;
+    let pause = Duration::from_millis(20);
+    let mut heeded = Vec::new();
+    for round in 0..100 {
+        let now = start + pause * round;
+        // The route of a session that is not looked at anew keeps the mark.
+        core.sessions
+            .get_mut(&near.session)
+            .unwrap()
+            .carrier
+            .as_mut()
+            .unwrap()
+            .route
+            .hops = 1;
+        core.seek_broken(about, now);
+        let carrier = core.sessions[&near.session].carrier.as_ref();
+        let rerouted = carrier.is_some_and(|by| by.route.hops != 1);
+        core.settle(now);
+        let mut out = Vec::new();
+        core.pull(link, &mut out, 1 << 16, 4_000, now).unwrap();
+        if !out.is_empty() || rerouted {
+            heeded.push((round, rerouted));
+        }
+    }
+    assert_eq!(heeded, [(0, true), (50, false)]);
+}
