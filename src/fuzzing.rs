@@ -27,6 +27,7 @@ use crate::wire::codec::Reader;
 use crate::wire::frame::Frame;
 use crate::wire::link::{Head, LENGTHS_LEN, Lengths};
 use crate::wire::location::Location;
+use crate::wire::notice::Notice;
 use crate::wire::packet::Header;
 use crate::wire::target::{Host, Target};
 
@@ -34,7 +35,7 @@ use crate::wire::target::{Host, Target};
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [FuzzTarget; 23] = [
+pub const TARGETS: [FuzzTarget; 24] = [
     ("address", address),
     ("certificate", certificate),
     ("config", config),
@@ -51,6 +52,7 @@ pub const TARGETS: [FuzzTarget; 23] = [
     ("link_head", link_head),
     ("link_third_message", handshakes::link_third_message),
     ("name", name),
+    ("notice", notice),
     ("packet_header", packet_header),
     ("pattern", pattern),
     ("preface", preface),
@@ -216,6 +218,14 @@ pub fn name(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(name) = text.parse::<Name>() {
         assert_eq!(name.to_string(), text.to_ascii_lowercase());
+    }
+}
+
+/// A notice about a way.
+pub fn notice(data: &[u8]) {
+    if let Ok((route, notice)) = Notice::decode(data) {
+        let again = notice.encode(&route);
+        assert_eq!(Notice::decode(&again), Ok((route, notice)));
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A frame that gets stuck tells its sender; a trace asks the nodes of a way one after the other. Both are
 //! handed on greedily by the routing header in them, each neighbour may cause only so many, and a notice
-//! never causes another one of its kind (R-O9). Nothing here is proved: whoever gets one only looks again.
+//! never causes another one of its kind, nor one that is longer than what it came of (R-O9). Nothing here is
+//! proved: whoever gets one only looks again.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -85,13 +86,14 @@ impl Overlay {
             return;
         }
         let notice = Notice::Broken(route.to, why);
-        self.send_notice(route.from, &route.from_location, &notice, now);
+        let back = self.route_to(route.from, &route.from_location);
+        self.hand_on(back, None, &notice, now);
     }
 
     /// Asks who is `left` nodes further on, the next one zero, on the way to a node at a place; the answer
     /// comes as [`Event::Traced`] with the same `id`.
     pub fn trace(&mut self, to: Tag, place: &Location, (left, id): (u8, u64), now: Time) {
-        self.send_notice(to, place, &Notice::Trace(left, id), now);
+        self.send_from_here(to, place, &Notice::Trace(left, id), now);
     }
 
     /// Takes a notice that a neighbour handed on.
@@ -111,7 +113,7 @@ impl Overlay {
         match notice {
             Notice::Trace(left, id) if here || left == 0 => {
                 let answer = Notice::Traced(left, id, *self.me.as_bytes());
-                self.send_notice(route.from, &route.from_location, &answer, now);
+                self.send_from_here(route.from, &route.from_location, &answer, now);
             }
             Notice::Trace(left, id) => {
                 let further = Notice::Trace(left.saturating_sub(1), id);
@@ -141,13 +143,22 @@ impl Overlay {
         Ok(())
     }
 
-    fn send_notice(&mut self, to: Tag, place: &Location, notice: &Notice, now: Time) {
-        let route = Route {
+    /// The header of a notice that leaves here. Its sender's place is not told: that may be longer than all of
+    /// what it answers.
+    fn route_to(&self, to: Tag, place: &Location) -> Route {
+        Route {
             hops: HOPS_MAX,
             watermark: WATERMARK_START,
             to_location: place.clone(),
-            from_location: self.location().unwrap_or(Location::Neighbour),
             ..Route::neighbour(self.me.tag(), to)
+        }
+    }
+
+    /// Sends a notice whose receiver is to know this node's place.
+    fn send_from_here(&mut self, to: Tag, place: &Location, notice: &Notice, now: Time) {
+        let route = Route {
+            from_location: self.location().unwrap_or(Location::Neighbour),
+            ..self.route_to(to, place)
         };
         self.hand_on(route, None, notice, now);
     }

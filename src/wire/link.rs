@@ -16,6 +16,8 @@ pub const LENGTHS_LEN: usize = 5;
 pub const HEAD_TAG_LEN: usize = 16;
 /// Bytes of the body's end that the head's seal covers.
 pub const BOUND_LEN: usize = 16;
+/// Bytes of the shortest message of a signal: with less, a notice that it goes no further would be longer (R-O9).
+pub const SIGNAL_MIN: usize = 16;
 
 /// The two lengths in front of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +74,7 @@ pub struct Route {
     pub watermark: u64,
     /// Where the receiver hangs.
     pub to_location: Location,
-    /// Where the sender hangs, for a notice that the path is broken.
+    /// Where the sender hangs, for answers; a notice that the path is broken gets none, and has none.
     pub from_location: Location,
 }
 
@@ -203,10 +205,11 @@ impl<'a> Head<'a> {
             },
             SIGNAL => {
                 let route = Route::decode(&mut reader)?;
-                return Ok(Self::Signal {
-                    route,
-                    message: reader.rest(),
-                });
+                let message = reader.rest();
+                if message.len() < SIGNAL_MIN {
+                    return Err(DecodeError::Truncated);
+                }
+                return Ok(Self::Signal { route, message });
             }
             PING => Self::Ping(reader.u64()?),
             PONG => Self::Pong(reader.u64()?),
@@ -244,7 +247,7 @@ mod tests {
             (
                 Head::Signal {
                     route,
-                    message: b"hello",
+                    message: b"hello hello hello",
                 },
                 false,
             ),

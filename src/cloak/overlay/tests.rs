@@ -10,6 +10,9 @@ use crate::cloak::directory::genuine::sub_keys;
 use crate::limits::HOPS_MAX;
 use crate::name::Identity;
 use crate::name::certificate::{OverlayId, StaticKey, Terms};
+use crate::wire::link::{BOUND_LEN, Head, SIGNAL_MIN};
+use crate::wire::notice::{Broken, Notice};
+use crate::wire::packet::HEADER_LEN;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DELAY: Duration = Duration::from_millis(10);
@@ -422,4 +425,72 @@ fn names_are_found_while_nodes_come_and_go() {
         }
     }
     assert!(found * 1_000 >= asked * 995, "{found} of {asked}");
+}
+
+/// The frame that brings a head, but for what all frames have.
+fn len(head: &Head<'_>) -> usize {
+    let mut bytes = Vec::new();
+    head.encode(&mut bytes);
+    bytes.len()
+}
+
+#[test]
+fn no_notice_is_longer_than_what_it_came_of() {
+    let mut world = World::grown(40, 11);
+    let alive = world.alive();
+    let depth = |world: &World, node: usize| path(&world.nodes[&node].location().unwrap()).1.len();
+    let deepest = *alive.iter().max_by_key(|n| depth(&world, **n)).unwrap();
+    assert!(depth(&world, deepest) > 2);
+    let near = world.links.iter().find_map(|(a, b)| match deepest {
+        d if d == *a => Some(*b),
+        d if d == *b => Some(*a),
+        _ => None,
+    });
+    let near = world.name(near.unwrap());
+    let now = world.now;
+    let asks = world.nodes[&world.names[&near]].location().unwrap();
+    let overlay = world.nodes.get_mut(&deepest).unwrap();
+    // The shortest header that is answered: it goes to the root of another tree, or here.
+    let (tree, _) = path(&overlay.location().unwrap());
+    for tree in [tree + 1, tree] {
+        let route = Route {
+            to_location: Location::Tree {
+                tree,
+                term: 0,
+                path: Vec::new(),
+            },
+            from_location: asks.clone(),
+            ..Route::neighbour(near.tag(), Tag([0; 8]))
+        };
+        let packet = Head::Packet {
+            route: route.clone(),
+            header: [3; HEADER_LEN],
+        };
+        let signal = Head::Signal {
+            route: route.clone(),
+            message: &[4; SIGNAL_MIN],
+        };
+        let least = len(&signal).min(len(&packet) + BOUND_LEN);
+        overlay.tell_broken(near.tag(), &route, Broken::Elsewhere, now);
+        let (_, broken) = overlay.poll_message().unwrap();
+        assert!(
+            len(&Head::Overlay(&broken)) <= least,
+            "{} {least}",
+            broken.len()
+        );
+
+        let trace = Notice::Trace(0, 1).encode(&route);
+        overlay.handle(near, &trace, now).unwrap();
+        let (_, traced) = overlay.poll_message().unwrap();
+        assert!(matches!(
+            Notice::decode(&traced),
+            Ok((_, Notice::Traced(..)))
+        ));
+        assert!(
+            traced.len() <= trace.len(),
+            "{} {}",
+            traced.len(),
+            trace.len()
+        );
+    }
 }

@@ -171,7 +171,7 @@ fn a_leaf_carries_nothing_for_others() {
     let link = mesh.wires[0].links[0];
     let core = &mut mesh.nodes[0].core;
     let link = core.links.get_mut(&link).unwrap();
-    link.outbox.push(Message::Signal(route, vec![1, 2, 3]));
+    link.outbox.push(Message::Signal(route, vec![1; 16]));
     mesh.run(RTT * 4);
     assert_eq!(mesh.nodes[4].core.relay.stats().frames, 0);
     mesh.open(4, 1);
