@@ -51,6 +51,7 @@ use crate::core::detour::Detour;
 use crate::core::gate::{Bucket, Gate, Meter};
 use crate::core::handshakes::Attempt;
 use crate::core::links::Link;
+use crate::core::memory::Loan;
 use crate::core::paths::Carrier;
 use crate::core::requests::Requests;
 use crate::core::seek::Seek;
@@ -202,6 +203,7 @@ pub struct Core {
     opening: VecDeque<(Time, ChannelKey)>,
     /// Whether suspended sessions give way when memory is used up (R-X3).
     reset_oldest: bool,
+    loan: Loan,
     /// When its links say goodbye, since the node stops.
     leave_at: Time,
     /// Sessions that may have something to say.
@@ -258,6 +260,7 @@ impl Core {
             next_ticket: 0,
             opening: VecDeque::new(),
             reset_oldest: false,
+            loan: Loan::Impossible,
             leave_at: Time::NEVER,
             touched: BTreeSet::new(),
             deadlines: Deadlines::default(),
@@ -358,6 +361,7 @@ impl Core {
 
     /// The same after something that happens with every byte: what is due is not asked of everybody.
     fn settle_few(&mut self, now: Time) {
+        self.balance();
         if self.reset_oldest {
             self.relieve();
         }

@@ -177,6 +177,9 @@ pub const RELAY_NODE_MAX: usize = 32 << 20;
 /// One of this many parts of `[limits] memory` is the most that waits at a relay, and as much is the most that
 /// the directory fills: with less memory than a node usually has, their own bounds are too high.
 pub const OVERLAY_MEMORY_PART: u64 = 8;
+/// Per cent of their memory at which channels have half of the directory's, too, and below which it has it back
+/// (R-X3).
+pub const MEMORY_TIGHT: (u64, u64) = (90, 80);
 /// What a waiting frame is charged with beside its bytes: its header, its place in the queue, and the
 /// allocator's share. So at most 8,192 frames wait for one neighbour.
 pub const RELAY_FRAME_COST: usize = 512;

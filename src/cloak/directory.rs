@@ -228,6 +228,18 @@ impl Directory {
         self.store.set_bytes_max(bytes);
     }
 
+    /// Forgets what it found for others, and does with half of these bytes where that is enough for what this
+    /// node is responsible for. Says how many are free until [`Self::take_back`].
+    pub fn lend(&mut self) -> usize {
+        self.lookups.forget_all();
+        self.store.lend()
+    }
+
+    /// Has all its bytes again.
+    pub const fn take_back(&mut self) {
+        self.store.take_back();
+    }
+
     fn context<'a>(&self, compass: &'a dyn Compass, now: Time) -> Context<'a> {
         Context {
             compass,

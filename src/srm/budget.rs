@@ -18,7 +18,7 @@ pub struct Budget {
 
 #[derive(Debug)]
 struct Counters {
-    limit: u64,
+    limit: AtomicU64,
     used: AtomicU64,
     /// A channel could not grow to the window that channels start with.
     starved: AtomicBool,
@@ -29,7 +29,7 @@ impl Budget {
     pub fn new(limit: u64) -> Self {
         Self {
             node: Arc::new(Counters {
-                limit,
+                limit: AtomicU64::new(limit),
                 used: AtomicU64::new(0),
                 starved: AtomicBool::new(false),
             }),
@@ -75,7 +75,12 @@ impl Budget {
 
     /// Bytes that may be reserved in all.
     pub fn limit(&self) -> u64 {
-        self.node.limit
+        self.node.limit.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many that are. What is reserved beyond stays so until it is given back.
+    pub fn set_limit(&self, limit: u64) {
+        self.node.limit.store(limit, Ordering::Relaxed);
     }
 
     fn free(&self) -> u64 {

@@ -124,6 +124,8 @@ pub(super) struct Store {
     bytes: usize,
     records_max: usize,
     bytes_max: usize,
+    /// Of these, for now.
+    lent: usize,
     next_check: Time,
 }
 
@@ -139,6 +141,7 @@ impl Store {
             bytes: 0,
             records_max,
             bytes_max,
+            lent: 0,
             next_check: Time::NEVER,
         }
     }
@@ -146,6 +149,29 @@ impl Store {
     /// Keeps at most so many bytes.
     pub(super) const fn set_bytes_max(&mut self, bytes: usize) {
         self.bytes_max = bytes;
+    }
+
+    /// Does with half of them until [`Self::take_back`], as far as that is enough for what this node is
+    /// responsible for. Says how many bytes are free for others.
+    pub(super) fn lend(&mut self) -> usize {
+        while self.bytes > self.bytes_max / 2 {
+            let first = self.first().filter(|(rank, ..)| rank.0 != Rank::Own);
+            let Some((.., key, name)) = first else { break };
+            self.remove((key, name));
+        }
+        self.lent = self.bytes_max - self.bytes.max(self.bytes_max / 2);
+        self.lent
+    }
+
+    /// Has all its bytes again.
+    pub(super) const fn take_back(&mut self) {
+        self.lent = 0;
+    }
+
+    /// What goes first.
+    fn first(&self) -> Option<Order> {
+        let firsts = self.shares.values().filter_map(|share| share.order.first());
+        firsts.min().copied()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -221,10 +247,9 @@ impl Store {
                 records < self.records_max / parts && bytes + entry.cost() <= self.bytes_max / parts
             };
             let victim = if !fits(used, DIRECTORY_SHARES) {
-                share.and_then(|share| share.order.first())
-            } else if !fits((self.entries.len(), self.bytes), 1) {
-                let first = self.shares.values().filter_map(|share| share.order.first());
-                first.min()
+                share.and_then(|share| share.order.first()).copied()
+            } else if !fits((self.entries.len(), self.bytes + self.lent), 1) {
+                self.first()
             } else {
                 return true;
             };
@@ -232,7 +257,7 @@ impl Store {
             let goes = victim.filter(|(rank, until, ..)| {
                 (*rank, *until) < (Reverse(entry.standing.rank), entry.until)
             });
-            let Some((.., key, name)) = goes.copied() else {
+            let Some((.., key, name)) = goes else {
                 return false;
             };
             self.remove((key, name));
@@ -450,6 +475,39 @@ mod tests {
         );
         assert_eq!(put(&record(1, 11, 100)), Kept::New);
         assert_eq!(store.len(), 1);
+    }
+
+    #[test]
+    fn half_of_the_memory_is_lent_but_for_what_is_of_this_node() {
+        let one = record(0, micros(NOW), 100).bytes().len() + DIRECTORY_ENTRY_BYTES;
+        let filled = |own: u64| {
+            let mut store = Store::with_limits(1_000, 40 * one);
+            for seed in 0..40 {
+                let rank = if seed < own { Rank::Own } else { Rank::Below };
+                assert_eq!(put(&mut store, seed, 100, rank, seed % 8), Kept::New);
+            }
+            store
+        };
+        let mut store = filled(5);
+        assert_eq!(store.lend(), 20 * one);
+        assert_eq!(store.len(), 20);
+        let own = |store: &Store| {
+            let entries = store.entries.values();
+            entries
+                .filter(|entry| entry.standing.rank == Rank::Own)
+                .count()
+        };
+        assert_eq!(own(&store), 5);
+        assert_eq!(put(&mut store, 50, 100, Rank::Elsewhere, 1), Kept::Full);
+        assert_eq!(put(&mut store, 51, 100, Rank::Own, 1), Kept::New);
+        assert_eq!((store.len(), own(&store)), (20, 6));
+        store.take_back();
+        assert_eq!(put(&mut store, 52, 100, Rank::Elsewhere, 1), Kept::New);
+        assert_eq!(store.len(), 21);
+
+        let mut store = filled(30);
+        assert_eq!(store.lend(), 10 * one);
+        assert_eq!((store.len(), own(&store)), (30, 30));
     }
 
     #[test]

@@ -64,3 +64,37 @@ fn the_oldest_suspended_session_gives_way_with_a_reset_at_both_ends() {
     assert!(world.saw(1, |event| matches!(event, Event::Reset(..))));
     assert!(!world.saw(1, |event| matches!(event, Event::Closed(_))));
 }
+
+#[test]
+fn channels_that_use_up_their_memory_have_half_of_the_directorys_until_they_need_it_no_more() {
+    let mut node = node(1, 1);
+    let (own, directory) = (node.budget.limit(), 8 << 20);
+    node.core = node.core.with_overlay_memory(1 << 20, directory);
+    let others = node.budget.for_another();
+    let mut limit = |used: u64| {
+        others.release(usize::try_from(others.used()).unwrap());
+        assert!(others.reserve(usize::try_from(used).unwrap()));
+        node.core.flush(Time::ZERO);
+        others.limit()
+    };
+    let more = own + directory as u64 / 2;
+    assert_eq!(limit(own / 100 * 89), own);
+    assert_eq!(limit(own / 100 * 91), more);
+    assert_eq!(limit(more), more, "all of it can be used");
+    assert_eq!(limit(own / 100 * 85), more, "it does not go to and fro");
+    assert_eq!(limit(own / 100 * 79), own);
+}
+
+#[test]
+fn who_keeps_nothing_for_others_lends_nothing() {
+    let leaf = Cloak {
+        relay: false,
+        ..Cloak::default()
+    };
+    let mut node = node_of(1, 1, leaf);
+    let own = node.budget.limit();
+    node.core = node.core.with_overlay_memory(1 << 20, 8 << 20);
+    assert!(node.budget.reserve(usize::try_from(own).unwrap()));
+    node.core.flush(Time::ZERO);
+    assert_eq!(node.budget.limit(), own);
+}
