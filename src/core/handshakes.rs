@@ -25,8 +25,10 @@ use crate::wire::packet::Kind;
 #[derive(Debug)]
 pub(super) struct Attempt {
     state: Option<Initiator>,
-    /// The session whose state the peer shall confirm (R-R10).
-    asked: Option<u32>,
+    /// Sessions whose state the peer shall confirm (R-R10), one with each Hello.
+    asked: Vec<u32>,
+    /// The one that the Hello which is out asks for.
+    asking: Option<u32>,
     index: u64,
     /// The Hello that is out.
     hello: Vec<u8>,
@@ -40,10 +42,11 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    const fn new(asked: Option<u32>, due_at: Time, now: Time) -> Self {
+    fn new(asked: Option<u32>, due_at: Time, now: Time) -> Self {
         Self {
             state: None,
-            asked,
+            asked: Vec::from_iter(asked),
+            asking: None,
             index: 0,
             hello: Vec::new(),
             stamped: false,
@@ -89,9 +92,8 @@ impl Core {
         self.stirred = true;
         let known = self.peers.entry(peer).or_default();
         if let Some(attempt) = &mut known.attempt {
-            if attempt.asked.is_none() {
-                attempt.asked = asked;
-            }
+            let more = asked.filter(|number| !attempt.asked.contains(number));
+            attempt.asked.extend(more);
             return;
         }
         let due_at = self.turn(peer, now);
@@ -123,18 +125,26 @@ impl Core {
             .map(|(name, _)| *name)
             .collect();
         for peer in due {
-            let asked = self
-                .peers
-                .get(&peer)
-                .and_then(|known| known.attempt.as_ref()?.asked);
+            let asks = self.asks_for_state(peer);
             let reachable = self.is_reachable(peer);
-            if reachable && (asked.is_some() || self.is_wanted(peer)) {
+            if reachable && (asks || self.is_wanted(peer)) {
                 self.try_handshake(peer, now);
             } else if let Some(known) = self.peers.get_mut(&peer) {
                 known.attempt = None;
             }
         }
         self.drop_half_open(now);
+    }
+
+    /// Whether the handshake with a peer is about the state of a session that is still there.
+    fn asks_for_state(&mut self, peer: Name) -> bool {
+        let known = self.peers.get_mut(&peer);
+        let attempt = known.and_then(|known| known.attempt.as_mut());
+        attempt.is_some_and(|attempt| {
+            let there = |number: &u32| self.sessions.contains_key(number);
+            attempt.asked.retain(there);
+            !attempt.asked.is_empty()
+        })
     }
 
     /// Sends a Hello with fresh ephemerals (R-H9).
@@ -157,12 +167,14 @@ impl Core {
             known.detour.turn(now);
         }
         let index = self.random.number();
-        let asked = attempt.asked.and_then(|number| self.sessions.get(&number));
+        let mut asked = attempt.asked.iter();
+        let asked = asked.find_map(|number| Some((*number, self.sessions.get(number)?)));
+        attempt.asking = asked.map(|(number, _)| number);
         let offer = Offer {
             suites: self.settings.suites.clone(),
             index,
             port: 0,
-            asked: asked.map(|entry| entry.session.sess_id()),
+            asked: asked.map(|(_, entry)| entry.session.sess_id()),
         };
         let keys = PeerKeys {
             name: peer,
@@ -400,15 +412,33 @@ impl Core {
         let Ok(established) = state.finish(message, calendar, known.serial) else {
             return;
         };
-        let asked = known.attempt.take().and_then(|attempt| attempt.asked);
+        let Some(attempt) = known.attempt.take() else {
+            return;
+        };
         self.note_certificate(&established.certificate);
+        self.established(peer, attempt.asking, &established, route, now);
+        let others = attempt.asked.into_iter();
+        for other in others.filter(|number| Some(*number) != attempt.asking) {
+            self.check_state(other, now);
+        }
+    }
+
+    /// A handshake of ours is done, in which the state of the session `asked` was asked for.
+    fn established(
+        &mut self,
+        peer: Name,
+        asked: Option<u32>,
+        established: &Established,
+        route: &Route,
+        now: Time,
+    ) {
         let (boot, answer) = (established.peer_boot_id, established.asked_known);
         if let Some(asked) = asked.filter(|_| answer == Some(Known::Never))
-            && self.begin_anew(asked, &established, route.from_location.clone(), now)
+            && self.begin_anew(asked, established, route.from_location.clone(), now)
         {
             return self.confirmed(asked, peer, now);
         }
-        let number = self.insert_session(&established, boot, route.from_location.clone(), now);
+        let number = self.insert_session(established, boot, route.from_location.clone(), now);
         if !asked.is_some_and(|asked| self.state_checked(asked, answer, number)) {
             self.confirmed(number, peer, now);
         }
@@ -505,7 +535,7 @@ impl Core {
     pub(super) fn confirmed(&mut self, number: u32, peer: Name, now: Time) {
         // Ours that gave way is not needed any more, unless it asks for another session's state.
         if let Some(known) = self.peers.get_mut(&peer) {
-            known.attempt.take_if(|attempt| attempt.asked.is_none());
+            known.attempt.take_if(|attempt| attempt.asked.is_empty());
         }
         self.events.push_back(Event::SessionUp(number, peer));
         self.poll_requests(now);

@@ -195,3 +195,42 @@ fn an_open_that_the_peer_may_have_taken_is_never_said_again() {
         }));
     }
 }
+
+#[test]
+fn every_session_that_a_peer_has_forgotten_ends_at_once() {
+    let mut world = World::new();
+    world.connect();
+    let (first, _) = world.open();
+    let (peer, now) = (world.nodes[1].core.name(), world.now);
+    world.nodes[0].core.start_handshake(peer, None, now);
+    world.nodes[0].core.flush(now);
+    world.run(RTT * 4);
+    world.nodes[0].events.clear();
+    let (second, _) = world.open();
+    assert_ne!(first.session, second.session);
+    world.disconnect();
+    world.nodes[1] = node(2, 2);
+    world.connect();
+    world.run(RTT * 6);
+    for key in [first, second] {
+        assert!(!world.nodes[0].core.has_channel(key), "{key:?}");
+    }
+}
+
+#[test]
+fn a_session_is_asked_for_behind_a_hello_that_did_not_ask() {
+    let mut world = World::new();
+    world.connect();
+    let (near, _) = world.open();
+    world.disconnect();
+    // The same start of the process, as far as can be seen.
+    world.nodes[1] = node(2, 1);
+    world.connect();
+    let (peer, now) = (world.nodes[1].core.name(), world.now);
+    let core = &mut world.nodes[0].core;
+    core.start_handshake(peer, None, now);
+    core.check_state(near.session, now);
+    core.flush(now);
+    world.run(RTT * 6);
+    assert!(!world.nodes[0].core.has_channel(near));
+}
