@@ -486,7 +486,6 @@ impl Core {
 
     /// Pings and ends what is due.
     pub(super) fn poll_links(&mut self, now: Time) {
-        self.note_use_of_links(now);
         let (mut dead, mut doubtful) = (Vec::new(), Vec::new());
         for (number, link) in &mut self.links {
             match link.life.poll(now) {
