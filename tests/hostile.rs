@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ fn places(pair: &Pair) -> [Place; 3] {
 
 /// Bytes that look like anything: pseudo-random, or a true beginning, cut short or gone wrong.
 fn garbage(round: usize) -> Vec<u8> {
-    let beginnings: [&[u8]; 10] = [
+    let beginnings: [&[u8]; 12] = [
         b"",
         &[5, 1, 0, 5, 1, 0, 3, 255],
         &[5, 255],
@@ -110,8 +110,11 @@ fn garbage(round: usize) -> Vec<u8> {
         b"CONNECT x:1 HTTP/1.1\r\nHost:",
         b"GET / HTTP/1.1\r\n\r\n",
         &[0x16, 3, 1, 2, 0, 1, 0, 1, 252],
-        &[0, 96],
-        &[1, 224],
+        // The lengths of the messages that make a link (PROTOCOL 3).
+        &[1, 32],
+        &[3, 34],
+        &[1, 0],
+        &[0, 240],
         b"{\"connect\":{\"host\":\"",
     ];
     let mut state = round as u64 + 1;
@@ -186,32 +189,81 @@ fn garbage_at_every_door_is_survived_and_the_link_port_says_nothing() {
     is_well(&pair);
 }
 
+/// The first message of a link, with its length, as a node of this network says it.
+fn first_message() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let stranger = keygen(&folder.path().join("other"));
+    let place = folder.path().join("dialler");
+    keygen(&place);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let _node = Node::start(&place, &client_config(&stranger, address, ""), &[]);
+    let (mut link, _) = listener.accept().unwrap();
+    link.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut first = vec![0; 290];
+    link.read_exact(&mut first).unwrap();
+    assert_eq!(first[..2], [1, 32]);
+    first
+}
+
+#[test]
+fn who_begins_a_link_and_goes_on_with_garbage_hears_one_answer_and_is_let_go() {
+    let pair = Pair::new();
+    let bystander = Bystander::new(pair.connect(serve(echo)));
+    let first = first_message();
+    let third = |round: usize| match round % 4 {
+        0 => Vec::new(),
+        1 => [&[1, 0][..], &vec![0xa5; 256]].concat(),
+        2 => [&[1, 0][..], &vec![0xa5; 255]].concat(),
+        _ => garbage(round),
+    };
+    let mut guests: Vec<_> = (0..100)
+        .map(|round| {
+            let mut guest = stream(pair.gateway.address("link"));
+            guest.write_all(&first).unwrap();
+            let mut second = [0; 290];
+            guest.read_exact(&mut second).unwrap();
+            assert_eq!(second[..2], [1, 32]);
+            guest.write_all(&third(round)).unwrap();
+            guest
+        })
+        .collect();
+    for guest in &mut guests {
+        let mut heard = Vec::new();
+        let end = guest.read_to_end(&mut heard).map_err(|error| error.kind());
+        assert_eq!(end, Err(ErrorKind::ConnectionReset));
+        assert!(heard.is_empty(), "{heard:?}");
+    }
+    bystander.was_served();
+    is_well(&pair);
+}
+
 #[test]
 fn whoever_feeds_slowly_is_let_go() {
     let pair = Pair::new();
     let bystander = Bystander::new(pair.connect(serve(echo)));
-    let feeders = places(&pair).map(|place| {
-        thread::spawn(move || {
-            let mut guest = place.knock();
-            guest.patience(Duration::from_millis(100));
-            // Each byte is one more of something that may go on: methods, a length, a line.
-            let mut bytes = match place {
-                Place::Tcp(_) => vec![5, 255],
-                Place::Control(_) => vec![b'{'],
-            };
-            for fed in 0..600 {
-                // It may be closed by now, which reading tells.
-                let _closed = guest.write_all(&bytes);
-                bytes = vec![b' '];
-                match guest.read(&mut [0; 400]) {
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Ok(0) | Err(_) => return fed,
-                    Ok(_) => {}
+    // Each byte is one more of something that may go on: methods, a message of this length, a line.
+    let beginnings = [vec![5, 255], vec![3, 34], vec![b'{']];
+    let feeders = places(&pair).into_iter().zip(beginnings);
+    let feeders: Vec<_> = feeders
+        .map(|(place, mut bytes)| {
+            thread::spawn(move || {
+                let mut guest = place.knock();
+                guest.patience(Duration::from_millis(100));
+                for fed in 0..600 {
+                    // It may be closed by now, which reading tells.
+                    let _closed = guest.write_all(&bytes);
+                    bytes = vec![b' '];
+                    match guest.read(&mut [0; 400]) {
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                        Ok(0) | Err(_) => return fed,
+                        Ok(_) => {}
+                    }
                 }
-            }
-            panic!("{place:?} listens for ever");
+                panic!("{place:?} listens for ever");
+            })
         })
-    });
+        .collect();
     for feeder in feeders {
         assert!(feeder.join().unwrap() > 0);
     }
