@@ -209,7 +209,7 @@ pub enum Announce {
 pub struct CloakConfig {
     /// Whether the node carries frames of others and lets them join below it; `None` is: if it listens.
     pub relay: Option<bool>,
-    /// Directions of each place in the tree, the same for the whole overlay. Default 16.
+    /// Directions of each place in the tree, the same for the whole overlay. Default 64.
     pub degree: u32,
     /// Who may be root of the tree; anyone if empty. Default empty.
     pub roots: Vec<Name>,
@@ -221,7 +221,7 @@ impl Default for CloakConfig {
     fn default() -> Self {
         Self {
             relay: None,
-            degree: 16,
+            degree: 64,
             roots: Vec::new(),
             shortcuts: true,
         }

@@ -28,7 +28,7 @@ use crate::lcm::table::{Fate, Table};
 use crate::limits::{COMMANDS_MAX, FAREWELL};
 use crate::name::Name;
 use crate::net::clock::{Clock, calendar, slept};
-use crate::net::seldom::PerPeer;
+use crate::net::seldom::{PerPeer, Seldom};
 use crate::session::ResetCode;
 use crate::srm::resume::Reason;
 use crate::time::Almanac;
@@ -278,6 +278,9 @@ impl Engine {
 /// Why the core gives a link up.
 const DEAD: &str = "it does not answer, or newer ones have taken its place";
 
+/// Lines about a node that has no place: it asks for one every few seconds.
+static STRANDED: Seldom = Seldom::new(Duration::from_secs(60));
+
 /// What the loop keeps beside the core.
 struct Loop {
     shell: Rc<Shell>,
@@ -383,6 +386,18 @@ impl Loop {
                 let (from, to) = (expected.0, calendar.0);
                 tracing::info!(from, to, "the clock was set");
             }
+        }
+    }
+
+    /// This node is an overlay of its own, though it has neighbours.
+    fn stranded(&self, peer: Name) {
+        if let Some(held_back) = STRANDED.due() {
+            let asked = (self.surroundings.show)(peer);
+            tracing::warn!(
+                asked,
+                held_back,
+                "no neighbour has a place for this node: it reaches none but its neighbours; link it to others as well, or raise [cloak] degree on all nodes"
+            );
         }
     }
 
@@ -501,6 +516,7 @@ impl Loop {
                 }
             }
             Event::WantLink(peer) => (self.surroundings.want)(peer),
+            Event::NoPlace(peer) => self.stranded(peer),
             Event::Dial(peer, endpoints, shortcut) => {
                 (self.surroundings.dial)(peer, endpoints, shortcut);
             }

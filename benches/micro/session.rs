@@ -148,6 +148,7 @@ impl World {
                 dialled: side == 0,
                 endpoint: "bench".to_owned(),
                 shortcut: false,
+                taken: true,
             };
             assert_ne!(own.name(), other.name());
             world.nodes[side].link = world.nodes[side].core.link_up(joined, world.now);

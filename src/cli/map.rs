@@ -102,6 +102,7 @@ fn draw(text: &mut String, status: &Status, overlay: &OverlayStatus, place: &Pla
     for neighbour in &overlay.neighbours {
         if let Some(path) = map.path(neighbour.place.as_ref())
             && !is_edge(&map.own, path)
+            && !["parent", "child"].contains(&neighbour.role.as_str())
         {
             let title = format!(
                 "{}: {}",
@@ -168,6 +169,15 @@ impl<'a> Map<'a> {
                 let who = ("session", session.peer.as_str(), session.alias.as_deref());
                 map.add(session.way.place.as_ref(), Kind::Known, who);
             }
+        }
+        // A root that came to be one keeps its place, and holds the seat in the middle as well.
+        if let Some(root) = &overlay.root {
+            let seat = PlaceStatus {
+                tree: place.tree.clone(),
+                ..PlaceStatus::default()
+            };
+            let who = ("root", root.as_str(), overlay.root_alias.as_deref());
+            map.add(Some(&seat), Kind::Known, who);
         }
         map
     }

@@ -170,6 +170,9 @@ fn summary(overlay: &OverlayStatus) -> String {
             "carries nothing of others"
         }
     );
+    if overlay.parent.is_none() && overlay.size == 1 && !overlay.neighbours.is_empty() {
+        text.push_str("  no neighbour has a place for it: it reaches none but its neighbours\n");
+    }
     for place in &overlay.former {
         let _ = writeln!(text, "  formerly {place} of tree {}", place.tree);
     }

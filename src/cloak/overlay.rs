@@ -87,6 +87,8 @@ pub enum Event {
     Root,
     /// A link to this node would help the tree; without one it only recovers more slowly.
     WantLink(Name),
+    /// No neighbour has a place for this node; this one was asked last.
+    NoPlace(Name),
     /// A relay says that nothing gets through to this node; it may lie.
     PathBroken(Tag),
     /// A node on a traced way has answered.
@@ -210,6 +212,7 @@ impl Overlay {
                     Event::Root
                 }
                 tree::Event::WantLink(name) => Event::WantLink(name),
+                tree::Event::NoPlace(name) => Event::NoPlace(name),
             });
         }
         if moved {

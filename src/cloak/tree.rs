@@ -95,6 +95,8 @@ pub enum Event {
     Root,
     /// A link to this node would help.
     WantLink(Name),
+    /// No neighbour has a place for this node, this one least of all.
+    NoPlace(Name),
 }
 
 /// One node's view of the tree, for people.

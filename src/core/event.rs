@@ -68,6 +68,8 @@ pub enum Event {
     /// A direct link to this node would help; it can be dialled at these endpoints. A shortcut, if it says
     /// true: for sessions with it that go through relays.
     Dial(Name, Vec<String>, bool),
+    /// No neighbour has a place in the overlay for this node; this one was asked last.
+    NoPlace(Name),
     /// A look-up in the directory found this record.
     Found(Box<Found>),
     /// The number of this node's newest record in the directory, to be written down.

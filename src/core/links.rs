@@ -46,6 +46,9 @@ pub struct Joined {
     pub endpoint: String,
     /// It was made for sessions between its two ends only, and takes no part in the overlay.
     pub shortcut: bool,
+    /// The other end has decided to take the link. Whoever dials a node for the first time tells who it is
+    /// with the last message of the handshake, and only a frame shows that it was taken.
+    pub taken: bool,
 }
 
 /// A link.
@@ -97,10 +100,14 @@ impl<D: Deliver> Delivery for Into<'_, D> {
 }
 
 impl Core {
-    /// A link is up: its handshake is done. `None` when there are too many links.
+    /// A link is up: its handshake is done. It carries nothing before the other end has taken it. `None` when
+    /// there are too many links.
     pub fn link_up(&mut self, joined: Joined, now: Time) -> Option<LinkNumber> {
+        let taken = joined.taken;
         let number = self.insert_link(joined, now)?;
-        self.link_proved(number, now);
+        if taken {
+            self.link_proved(number, now);
+        }
         self.settle(now);
         Some(number)
     }
@@ -136,6 +143,7 @@ impl Core {
             dialled,
             endpoint,
             shortcut,
+            taken: _,
         } = joined;
         if self.peers.get(&peer).and_then(|known| known.serial) > Some(serial) {
             // A session has shown a newer certificate since (R-H11).
@@ -162,7 +170,7 @@ impl Core {
             leaving: false,
         };
         if dialled && let Due::Ping(id) = link.life.ask(now) {
-            // Shows the one that accepted that we are no replay.
+            // Shows the one that accepted that we are no replay; the answer, that it took the link.
             link.outbox.push(Message::Ping(id));
             self.hot.insert(number);
         }

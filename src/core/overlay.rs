@@ -100,6 +100,7 @@ impl Core {
                 OverlayEvent::Keys | OverlayEvent::Ways => {}
                 OverlayEvent::Root => root = true,
                 OverlayEvent::WantLink(peer) => self.want_tie(peer, now),
+                OverlayEvent::NoPlace(peer) => self.events.push_back(Event::NoPlace(peer)),
                 OverlayEvent::Found { query, found } => {
                     self.note_seen(query);
                     self.found(query, found, now);

@@ -138,7 +138,7 @@ impl Core {
         let event = match (before, after, lost) {
             (_, Some(_), Some(_)) => Some(LinkEvent::Changed),
             // Nothing would be sent, so no silence would ever be noticed.
-            (_, None, cause) => Some(LinkEvent::Lost(cause.unwrap_or(Reason::AddressChange))),
+            (_, None, cause) => Some(LinkEvent::Lost(cause.unwrap_or(Reason::NoWay))),
             (None, Some(_), None)
                 if entry.session.is_suspended() || entry.session.is_suspected() =>
             {

@@ -2,6 +2,7 @@ mod burst;
 mod clock;
 mod cookies;
 mod denied;
+mod direct;
 mod hostile;
 mod links;
 mod memory;
@@ -191,6 +192,7 @@ impl World {
                 dialled: side == 0,
                 endpoint: "test".to_owned(),
                 shortcut: false,
+                taken: true,
             };
             let node = &mut self.nodes[side];
             node.arriving.clear();

@@ -110,6 +110,7 @@ fn joined(seed: u8, key: u8) -> Joined {
         dialled: false,
         endpoint: "test".to_owned(),
         shortcut: false,
+        taken: true,
     }
 }
 

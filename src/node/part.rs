@@ -240,9 +240,10 @@ impl Part {
         self.engine.table().len()
     }
 
+    /// The goodbyes and the tombstone go first: links that were dialled end with the tasks that dialled them.
     pub(super) async fn stop(self) {
-        self.tasks.stop();
         self.engine.stop().await;
+        self.tasks.stop();
     }
 }
 

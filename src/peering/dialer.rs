@@ -68,7 +68,9 @@ pub struct Hurry {
 enum DialError {
     #[error("no answer within {} s; is the network id and key the same at both ends?", LINK_DIAL.as_secs())]
     Timeout,
-    #[error("the other end does not take the link; is this node in its [network] allow?")]
+    #[error(
+        "the other end does not take the link; is this node in its [network] allow, and are both clocks right?"
+    )]
     Refused,
     #[error(transparent)]
     Io(#[from] std::io::Error),

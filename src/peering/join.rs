@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +16,7 @@ use crate::link::handshake::{Dialer, Judge, LinkError, LinkKeys, Listener, Step,
 use crate::name::Name;
 use crate::name::certificate::{LocalParty, PeerKeys, Verified};
 use crate::net::clock::calendar;
-use crate::net::seldom::{Pass, PerPeer};
+use crate::net::seldom::{Pass, PerPeer, Seldom};
 use crate::peering::firsts::Firsts;
 use crate::random::Random;
 
@@ -65,6 +66,9 @@ pub struct Joiner {
     /// Lines about those who were turned away (R-X2).
     lines: PerPeer,
 }
+
+/// Lines about those whose name is not known: anyone can make us write them.
+static STRANGERS: Seldom = Seldom::new(Duration::from_secs(60));
 
 /// What an earlier link told of a neighbour.
 #[derive(Clone, Copy)]
@@ -236,7 +240,10 @@ impl Joiner {
                 stream.write_all(reply).await?;
             }
             if let Some(keys) = step.done {
-                return Ok(self.joined(keys, stream, true)?);
+                // The third message tells who we are, and whoever reads it may not want us.
+                let taken = step.reply.is_none();
+                let (joined, stream) = self.joined(keys, stream, true)?;
+                return Ok((Joined { taken, ..joined }, stream));
             }
         }
     }
@@ -260,7 +267,12 @@ impl Joiner {
                 Greeting::Stranger(stream)
             }
             Err(error) => {
-                tracing::debug!(%error, "a stranger on the link port");
+                let told = matches!(error, JoinError::Link(_)).then(|| STRANGERS.due());
+                if let Some(held_back) = told.flatten() {
+                    tracing::info!(%error, held_back, "somebody on the link port was not understood");
+                } else {
+                    tracing::debug!(%error, "a stranger on the link port");
+                }
                 Greeting::Stranger(stream)
             }
         }
@@ -311,6 +323,7 @@ impl Joiner {
             dialled,
             endpoint,
             shortcut: false,
+            taken: true,
         };
         Ok((joined, stream))
     }

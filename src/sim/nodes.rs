@@ -295,6 +295,7 @@ impl World {
             | Event::Paused(..)
             | Event::NoHandshake(..)
             | Event::WantLink(_)
+            | Event::NoPlace(_)
             | Event::Dial(..)
             | Event::Found(_)
             | Event::Published(_)
@@ -376,6 +377,7 @@ impl World {
                 dialled: side == 0,
                 endpoint: String::new(),
                 shortcut: false,
+                taken: true,
             };
             *end = self.nodes[side].core.link_up(joined, self.now);
         }

@@ -581,7 +581,8 @@ const fn is_event(cause: Reason) -> bool {
         | Reason::KeyUse
         | Reason::CarrierClosed
         | Reason::Unconfirmed
-        | Reason::PeerAsked => false,
+        | Reason::PeerAsked
+        | Reason::NoWay => false,
     }
 }
 

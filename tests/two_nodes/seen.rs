@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::node::{GRANTS, Node, client_config, gateway_config, keygen, wait_until};
@@ -44,7 +45,7 @@ fn both_ends_of_a_link_tell_the_same_of_the_tree() {
         assert_eq!(neighbour["health"], "good");
         assert!(neighbour["last_answer_ms"].is_u64());
         assert_eq!(overlay["root"], other["overlay"]["root"]);
-        assert_eq!(overlay["degree"], 16);
+        assert_eq!(overlay["degree"], 64);
         let is_child = neighbour["role"] == "child";
         assert_eq!(overlay["children"], u64::from(is_child));
         assert_eq!(overlay["parent"].is_null(), is_child);
@@ -220,4 +221,20 @@ fn who_is_not_allowed_is_told_that_nobody_takes_its_link() {
     for _ in 0..50 {
         assert!(error(&client.status()).is_some());
     }
+}
+
+#[test]
+fn who_stops_is_known_to_have_left_at_once() {
+    let mut pair = Pair::new();
+    let name = pair.client.status()["name"].as_str().unwrap().to_owned();
+    let look_up = |pair: &Pair| {
+        let mut command = pair.gateway.command(&["lookup", &name]);
+        command.output().unwrap().status.code()
+    };
+    wait_until("the client is in the directory", || {
+        look_up(&pair) == Some(0)
+    });
+    pair.client.signal(Signal::TERM);
+    assert_eq!(pair.client.child.wait().unwrap().code(), Some(0));
+    assert_eq!(look_up(&pair), Some(68));
 }

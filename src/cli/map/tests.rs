@@ -187,6 +187,20 @@ fn everything_that_is_known_is_drawn_once() {
 }
 
 #[test]
+fn a_later_root_is_at_its_place_and_in_the_middle() {
+    let mut status = sample(16);
+    let overlay = status.overlay.as_mut().unwrap();
+    overlay.place = Some(at(&[(2, 6)]));
+    overlay.neighbours = vec![neighbour("boss", "parent", &[(1, 4)])];
+    (overlay.root, overlay.root_alias) = (Some("boss".to_owned()), Some("boss-alias".to_owned()));
+    let text = svg(&status);
+    for known in ["at / (root, boss)", "at /1 (parent, boss)"] {
+        assert!(text.contains(&format!("boss-alias {known}")), "{known}");
+    }
+    assert!(!text.contains("class=\"extra\""), "it hangs on the seat");
+}
+
+#[test]
 fn sessions_follow_the_first_link_and_then_the_tree() {
     let status = sample(4);
     let overlay = status.overlay.as_ref().unwrap();

@@ -97,7 +97,7 @@ impl Tree {
             Message::Refuse(instead) => {
                 if self.asked.is_some_and(|asked| asked.name == from) {
                     self.refused(from, now);
-                    self.try_instead(instead);
+                    self.try_instead(from, instead);
                 }
             }
             Message::Cut(steps) => self.neighbour_cut(from, steps),
@@ -142,10 +142,12 @@ impl Tree {
     }
 
     /// Without any way to go on, this node needs a link to another one.
-    fn try_instead(&mut self, other: Option<[u8; 32]>) {
-        let stuck = self.asked.is_none() && self.own.parent.is_none();
-        if stuck
-            && let Some(Ok(name)) = other.map(Name::from_bytes)
+    fn try_instead(&mut self, from: Name, other: Option<[u8; 32]>) {
+        if self.asked.is_some() || self.own.parent.is_some() {
+            return;
+        }
+        self.events.push_back(Event::NoPlace(from));
+        if let Some(Ok(name)) = other.map(Name::from_bytes)
             && name != self.me
             && !self.neighbours.contains_key(&name)
         {

@@ -267,6 +267,7 @@ fn a_node_is_no_neighbour_of_itself() {
         dialled: true,
         endpoint: "test".to_owned(),
         shortcut: false,
+        taken: true,
     };
     assert_eq!(node.core.link_up(joined, Time::ZERO), None);
     assert_ne!(node.core.own_location(), Location::Neighbour);

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::limits::LINKS_PER_NAME;
+use crate::link::frames::FrameSealer;
+use crate::wire::link::Head;
 
 /// A link to node `peer` that nobody answers on.
 fn joined(peer: &LocalParty, key: u8) -> Joined {
@@ -15,6 +17,7 @@ fn joined(peer: &LocalParty, key: u8) -> Joined {
         dialled: false,
         endpoint: "test".to_owned(),
         shortcut: false,
+        taken: true,
     }
 }
 
@@ -97,4 +100,29 @@ fn a_neighbour_has_few_links_and_the_newest_wins() {
     assert_eq!(left, links.split_off(links.len() - LINKS_PER_NAME));
     assert_eq!(core.neighbours.all(other.name().tag()), [quiet]);
     assert_eq!(core.links.len(), 1 + LINKS_PER_NAME);
+}
+
+#[test]
+fn a_link_that_was_dialled_carries_nothing_before_the_other_end_took_it() {
+    let mut core = node(2, 1).core;
+    let peer = party(1, 1);
+    let dialled = Joined {
+        dialled: true,
+        taken: false,
+        ..joined(&peer, 1)
+    };
+    let link = core.link_up(dialled, Time::ZERO).unwrap();
+    let direct = |core: &Core| core.neighbours.preferred(peer.name().tag());
+    assert_eq!(direct(&core), None);
+    // It asks the other end for a sign, and any will do.
+    let mut out = Vec::new();
+    core.pull(link, &mut out, 1_000, 1_000, Time::ZERO).unwrap();
+    assert!(!out.is_empty());
+    let mut frame = Vec::new();
+    let sealed =
+        FrameSealer::new(Secret::from_bytes([!1; 32].into())).seal(&Head::Pong(1), &mut frame);
+    sealed.unwrap();
+    let used = core.receive(link, &mut frame, &mut Application::default(), Time::ZERO);
+    assert_eq!(used.unwrap(), frame.len());
+    assert_eq!(direct(&core), Some(link));
 }

@@ -23,6 +23,7 @@ fn joined(keys: LinkKeys, dialled: bool) -> Joined {
         dialled,
         endpoint: "test".to_owned(),
         shortcut: false,
+        taken: true,
     }
 }
 
@@ -139,6 +140,7 @@ fn a_replayed_first_message_takes_nothing_over() {
         dialled: false,
         endpoint: "elsewhere".to_owned(),
         shortcut: false,
+        taken: true,
     };
     let core = &mut world.nodes[1].core;
     let fake = core.link_asked(replayed, &[4; 470], now).unwrap();
@@ -175,6 +177,7 @@ fn unproved_links_are_few() {
             dialled: false,
             endpoint: "elsewhere".to_owned(),
             shortcut: false,
+            taken: true,
         };
         let core = &mut world.nodes[1].core;
         links += usize::from(core.link_asked(joined, &[], Time::ZERO).is_some());

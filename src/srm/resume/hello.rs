@@ -39,6 +39,8 @@ pub enum Reason {
     Unconfirmed,
     /// Nobody asked here: the peer did.
     PeerAsked,
+    /// No way through the overlay is known any more.
+    NoWay,
 }
 
 impl fmt::Display for Reason {
@@ -53,12 +55,13 @@ impl fmt::Display for Reason {
             Self::CarrierClosed => "link lost",
             Self::Unconfirmed => "not confirmed in time",
             Self::PeerAsked => "asked by the peer",
+            Self::NoWay => "no way",
         })
     }
 }
 
 impl Reason {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Other,
         Self::Suspicion,
         Self::LinkUp,
@@ -68,6 +71,7 @@ impl Reason {
         Self::CarrierClosed,
         Self::Unconfirmed,
         Self::PeerAsked,
+        Self::NoWay,
     ];
 
     const fn code(self) -> u8 {
@@ -81,6 +85,7 @@ impl Reason {
             Self::CarrierClosed => 6,
             Self::Unconfirmed => 7,
             Self::PeerAsked => 8,
+            Self::NoWay => 9,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Joining, refusals, merging, and that nothing moves without need.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::world::{World, millis};
@@ -158,4 +159,29 @@ fn control_traffic_of_a_settled_tree_is_small() {
     assert_eq!(before.1, world.moves);
     let most = world.nodes.values().map(|tree| tree.bytes()).max().unwrap();
     assert!(most < 8_192, "{most} bytes of memory");
+}
+
+#[test]
+fn who_finds_every_slot_taken_is_told_and_hangs_there_when_one_becomes_free() {
+    let mut world = World::new(5, 3);
+    world.add(0);
+    world.run(Duration::from_secs(1));
+    for node in 1..7 {
+        world.add_with(node, false);
+        world.link(node, 0);
+        world.run(Duration::from_secs(1));
+    }
+    world.run(Duration::from_secs(10));
+    let placed = |world: &World| {
+        let nodes = world.nodes.iter();
+        let hung = nodes.filter(|(_, tree)| tree.parent().is_some());
+        hung.map(|(node, _)| *node).collect::<BTreeSet<usize>>()
+    };
+    let before = placed(&world);
+    let stranded: BTreeSet<usize> = world.stranded.iter().map(|(node, _)| *node).collect();
+    assert!((1..6).contains(&before.len()), "{before:?}");
+    assert!((1..7).all(|node| before.contains(&node) != stranded.contains(&node)));
+    world.kill(*before.first().unwrap(), Duration::from_secs(1));
+    world.run(Duration::from_secs(60));
+    assert_eq!(placed(&world).len(), before.len());
 }

@@ -58,6 +58,8 @@ pub(super) struct World {
     pub(super) bytes: usize,
     pub(super) moves: BTreeMap<usize, usize>,
     pub(super) wants: BTreeSet<(usize, Name)>,
+    /// Who was told by whom that there is no place.
+    pub(super) stranded: BTreeSet<(usize, Name)>,
     pub(super) faults: Vec<(usize, usize, Misbehaviour)>,
     pub(super) random: Random,
     seed: u64,
@@ -87,6 +89,7 @@ impl World {
             bytes: 0,
             moves: BTreeMap::new(),
             wants: BTreeSet::new(),
+            stranded: BTreeSet::new(),
             faults: Vec::new(),
             random: Random::from_number(seed),
             seed,
@@ -171,6 +174,9 @@ impl World {
                 Event::Moved => *self.moves.entry(node).or_default() += 1,
                 Event::WantLink(name) => {
                     self.wants.insert((node, name));
+                }
+                Event::NoPlace(name) => {
+                    self.stranded.insert((node, name));
                 }
                 Event::Keys | Event::Ways | Event::Root => {}
             }
