@@ -9,6 +9,7 @@ mod memory;
 mod relays;
 mod relink;
 mod root;
+mod shortcuts;
 mod suspension;
 mod wander;
 

@@ -1,4 +1,4 @@
-//! Sessions between nodes that are not neighbours: through relays, around dead ones, and onto a direct link.
+//! Sessions between nodes that are not neighbours: through relays, and around dead ones.
 
 use super::*;
 use crate::cloak::overlay::is_of_tree;
@@ -393,40 +393,6 @@ fn the_death_of_the_relay_in_use_is_bridged_by_the_other_without_a_handshake() {
     mesh.transfer((3, far), (0, near), |_, _| {});
     assert_eq!(mesh.handshakes(0), [1], "keys were not negotiated anew");
     assert!(mesh.nodes[3 - dead].core.relay.stats().frames > 100);
-}
-
-#[test]
-fn traffic_moves_onto_a_direct_link_and_back_without_a_suspension() {
-    let mut mesh = Mesh::new(4, &[(0, 1), (1, 2), (2, 3)]);
-    let (near, far) = mesh.open(0, 3);
-    let relayed = |mesh: &Mesh| mesh.nodes[1].core.relay.stats().frames;
-    let mut at_link = 0;
-    mesh.transfer((0, near), (3, far), |mesh, step| match step {
-        10 => mesh.link(0, 3, true),
-        15 => at_link = relayed(mesh),
-        _ => {}
-    });
-    assert!(relayed(&mesh) < at_link + 20, "it goes by the direct link");
-    let place = |mesh: &Mesh, node: usize| mesh.nodes[node].core.own_location();
-    let before = [0, 3].map(|node| place(&mesh, node));
-    mesh.transfer((0, near), (3, far), |mesh, step| {
-        if step == 5 {
-            let wire = mesh.wires.pop().unwrap();
-            for side in 0..2 {
-                let core = &mut mesh.nodes[wire.ends[side]].core;
-                core.link_down(wire.links[side], mesh.now);
-            }
-        }
-    });
-    assert!(relayed(&mesh) > at_link + 50, "and falls back");
-    assert_eq!(
-        [0, 3].map(|node| place(&mesh, node)),
-        before,
-        "a shortcut moves nobody"
-    );
-    assert_eq!(mesh.suspensions(0) + mesh.suspensions(3), 0);
-    assert_eq!(mesh.handshakes(0), [1]);
-    assert_ne!(before[0], Location::Neighbour);
 }
 
 #[test]
