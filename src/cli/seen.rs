@@ -1,11 +1,11 @@
 //! The overlay as the running node sees it: its part of `muses status`, and `muses map`, `lookup` and `trace`.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{fmt::Write, fs, path::Path, time::Duration};
 
 use serde::Serialize;
 
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::show::{answered, ask, peer, pretty, section, size, unexpected};
+use crate::cli::show::{age, answered, ask, peer, pretty, section, size, unexpected};
 use crate::cli::{map, print, setup};
 use crate::control::client::{self, CallError};
 use crate::control::overlay::{
@@ -13,6 +13,8 @@ use crate::control::overlay::{
 };
 use crate::control::protocol::{Request, Response};
 use crate::control::status::{SessionStatus, Status};
+use crate::net::clock::calendar;
+use crate::time::Calendar;
 use crate::wire::failure::OpenFailure;
 
 /// What `muses trace --json` prints.
@@ -41,7 +43,7 @@ pub(super) fn lookup(asked: Option<&Path>, json: bool, name: &str) -> Result<Str
     let name = name.to_owned();
     match client::request(&places, &Request::Lookup { name })? {
         Response::Found(found) if json => pretty(&found),
-        Response::Found(found) => Ok(record(&found)),
+        Response::Found(found) => Ok(record(&found, calendar())),
         Response::Failed { exit, message, .. } => Err(CallError::Failed { exit, message }.into()),
         other => Err(unexpected(&other)),
     }
@@ -76,26 +78,34 @@ pub(super) fn trace(asked: Option<&Path>, json: bool, name: &str) -> Result<Exit
     Err(Failure::new(exit, format!("{name} was not reached")))
 }
 
-/// Lines of a record for a person.
-fn record(found: &FoundStatus) -> String {
+/// Lines of a record for a person, at `now`.
+fn record(found: &FoundStatus, now: Calendar) -> String {
     let mut text = format!("name {}\n", found.name);
     if let Some(alias) = &found.alias {
         let _ = writeln!(text, "alias {alias}");
     }
     for place in &found.places {
-        let _ = writeln!(
-            text,
-            "place {place} of tree {}, term {}",
+        let line = format!(
+            "place {place} of tree {}, term {}\n",
             place.tree, place.term
         );
+        // Places that differ in what is not shown.
+        if !text.ends_with(&line) {
+            text.push_str(&line);
+        }
     }
     for endpoint in &found.endpoints {
         let _ = writeln!(text, "endpoint {endpoint}");
     }
+    let seconds = |span: u64| Duration::from_secs(span).as_secs_f64();
+    let old = seconds(now.0.saturating_sub(found.seq / 1_000_000));
+    let left = seconds(found.not_after.saturating_sub(now.0));
+    let _ = writeln!(text, "record {}, {} old", found.seq, age(old));
     let _ = writeln!(
         text,
-        "certificate {}, holds until {} (seconds since 1970)",
-        found.serial, found.not_after
+        "certificate {}, holds for another {}",
+        found.serial,
+        age(left)
     );
     harmless(&text)
 }
@@ -393,14 +403,15 @@ mod tests {
             name: "ae".to_owned(),
             places: vec![at(&[(1, 2)])],
             endpoints: vec!["gw.example\x07:7700".to_owned()],
+            seq: 1_000_000_017,
             serial: 5,
-            not_after: 77,
+            not_after: 88_060,
             ..FoundStatus::default()
         };
         assert_eq!(
-            record(&found),
+            record(&found, Calendar(1_060)),
             "name ae\nplace /1 of tree 00000000000000aa, term 3\nendpoint gw.example?:7700\n\
-             certificate 5, holds until 77 (seconds since 1970)\n"
+             record 1000000017, 1 min 0 s old\ncertificate 5, holds for another 1 d 0 h\n"
         );
     }
 }

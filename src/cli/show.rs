@@ -202,7 +202,7 @@ pub(super) fn answered(ms: Option<u64>) -> String {
 }
 
 /// Seconds in the two largest fitting units.
-fn age(seconds: f64) -> String {
+pub(super) fn age(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{:.1} s", seconds.max(0.0));
     }
