@@ -25,6 +25,7 @@ mod requests;
 mod seek;
 mod shortcuts;
 mod signals;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod validity;
@@ -147,6 +148,10 @@ struct Peer {
     serial: Option<u64>,
     /// When its newest certificate ends.
     not_after: Option<Calendar>,
+    /// It has proved its name by a session or a link: Hellos may be replays.
+    met: bool,
+    /// It stands among the strangers.
+    watched: bool,
     /// Sessions, the newest last.
     sessions: Vec<u32>,
     /// What its sessions hold of the memory.
@@ -201,6 +206,8 @@ pub struct Core {
     next_ticket: u64,
     /// Channels that were opened and had no answer then, with the time to look at them; by time.
     opening: VecDeque<(Time, ChannelKey)>,
+    /// Names that were not met yet, and when each is looked at again.
+    strangers: VecDeque<(Time, Name)>,
     /// Whether suspended sessions give way when memory is used up (R-X3).
     reset_oldest: bool,
     loan: Loan,
@@ -259,6 +266,7 @@ impl Core {
             requests: Requests::default(),
             next_ticket: 0,
             opening: VecDeque::new(),
+            strangers: VecDeque::new(),
             reset_oldest: false,
             loan: Loan::Impossible,
             leave_at: Time::NEVER,
@@ -324,6 +332,7 @@ impl Core {
             .min(self.seeks_due_at())
             .min(self.shortcuts_due_at())
             .min(self.half_open_due_at())
+            .min(self.strangers_due_at())
     }
 
     /// Does what is due.
@@ -335,6 +344,7 @@ impl Core {
             self.poll_seeks(now);
             self.poll_shortcuts(now);
             self.poll_handshakes(now);
+            self.poll_strangers(now);
             self.stirred = true;
         }
         for number in self.deadlines.take_due(now) {

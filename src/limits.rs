@@ -154,6 +154,9 @@ pub const HANDSHAKES_UNDER_LOAD: u32 = 50;
 pub const COOKIE_LIFE: Duration = Duration::from_secs(120);
 /// Pause between looks at the certificates of the peers of live sessions, and at grants (R-R11).
 pub const RECHECK: Duration = Duration::from_secs(60);
+/// How long something is remembered of a name of which nothing but Hellos has come, such as sessions that
+/// were never heard of again. Chosen: longer than most outages that a handshake falls into.
+pub const STRANGER_LIFE: Duration = Duration::from_secs(120);
 /// Names of which something is remembered, such as the serial of a certificate; Hellos of further ones
 /// are dropped unless one can be forgotten (R-X1).
 pub const PEERS_MAX: usize = 16_384;

@@ -11,6 +11,11 @@ use crate::ssm::established::Known;
 use crate::time::Time;
 
 impl Peer {
+    /// Whether there are sessions or a handshake of ours.
+    pub(super) const fn is_in_use(&self) -> bool {
+        !self.sessions.is_empty() || self.attempt.is_some()
+    }
+
     /// A session of this peer's is gone before any packet of it opened.
     pub(super) fn note_unheard(&mut self, sess_id: [u8; 32]) {
         self.unheard.retain(|known| *known != sess_id);
@@ -135,12 +140,8 @@ impl Core {
             return true;
         }
         let neighbours = &self.neighbours;
-        let in_use = |name: &Name, known: &Peer| {
-            !known.sessions.is_empty()
-                || known.attempt.is_some()
-                || neighbours.preferred(name.tag()).is_some()
-        };
-        self.peers.retain(|name, known| in_use(name, known));
+        self.peers
+            .retain(|name, known| known.is_in_use() || neighbours.preferred(name.tag()).is_some());
         self.peers.len() < PEERS_MAX
     }
 }

@@ -328,6 +328,7 @@ impl Core {
         if !self.room_for_peer(&peer) {
             return;
         }
+        self.note_stranger(peer, now);
         let known = self.peers.entry(peer).or_default();
         if let Some(attempt) = &mut known.attempt {
             attempt.give_way(now);
@@ -535,6 +536,7 @@ impl Core {
     pub(super) fn confirmed(&mut self, number: u32, peer: Name, now: Time) {
         // Ours that gave way is not needed any more, unless it asks for another session's state.
         if let Some(known) = self.peers.get_mut(&peer) {
+            known.met = true;
             known.attempt.take_if(|attempt| attempt.asked.is_empty());
         }
         self.events.push_back(Event::SessionUp(number, peer));

@@ -188,6 +188,7 @@ impl Core {
         let (peer, boot) = (link.peer, link.boot);
         let (static_public, serial) = (link.static_public, link.serial);
         let known = self.peers.entry(peer).or_default();
+        known.met = true;
         if known.serial <= Some(serial) {
             known.static_public = Some(static_public);
             known.serial = Some(serial);

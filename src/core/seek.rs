@@ -25,6 +25,11 @@ pub(super) struct Seek {
 }
 
 impl Seek {
+    /// Whether it is looked up, or may be again.
+    pub(super) const fn is_on(&self) -> bool {
+        self.asking || self.wanted
+    }
+
     /// The network may be another one: the pause ends.
     pub(super) const fn hurry(&mut self, now: Time) {
         self.next_at = now;

@@ -10,6 +10,7 @@ mod relays;
 mod relink;
 mod root;
 mod shortcuts;
+mod strangers;
 mod suspension;
 mod wander;
 

@@ -8,7 +8,12 @@ use crate::wire::link::Route;
 
 /// A Hello of the party `seed` to node 2, and the route it comes by.
 fn hello(seed: u8, index: u64) -> (Route, Vec<u8>) {
-    let (me, peer) = (party(seed, 1), party(2, 1));
+    hello_of(&party(seed, 1), index)
+}
+
+/// The same of any party.
+pub(super) fn hello_of(me: &LocalParty, index: u64) -> (Route, Vec<u8>) {
+    let peer = party(2, 1);
     let keys = PeerKeys {
         name: peer.name(),
         static_public: peer.static_key().public(),
@@ -20,14 +25,14 @@ fn hello(seed: u8, index: u64) -> (Route, Vec<u8>) {
         asked: None,
     };
     let random = &mut Random::from_number(index);
-    let (_, message) = Initiator::start(&me, keys, &[0; 32], offer, random).unwrap();
+    let (_, message) = Initiator::start(me, keys, &[0; 32], offer, random).unwrap();
     let route = Route::neighbour(me.name().tag(), peer.name().tag());
     (route, message)
 }
 
 impl World {
     /// A Hello arrives at node 2 by its link.
-    fn inject(&mut self, (route, message): &(Route, Vec<u8>)) {
+    pub(super) fn inject(&mut self, (route, message): &(Route, Vec<u8>)) {
         let (now, node) = (self.now, &mut self.nodes[1]);
         let link = node.link.unwrap();
         node.core.signal(link, route, message, now);
