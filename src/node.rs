@@ -221,7 +221,12 @@ impl Starting {
         });
         let router: Arc<dyn Router> = Arc::<Routing>::clone(&self.routing);
         let gate = own.inlets().connections.clone();
-        let front_end = Arc::new(FrontEnd::new(router, users, gate.clone()));
+        let front_end = Arc::new(FrontEnd::new(
+            router,
+            users,
+            gate.clone(),
+            config.proxy.listen.len(),
+        ));
         for listen in &config.proxy.listen {
             let door = self.door(
                 "proxy",

@@ -43,7 +43,7 @@ pub const LOG_FILTER: &str = "fast_socks5=off";
 
 /// Time for the whole preface, from accepting on (R-F2).
 pub(crate) const PREFACE_TIME: Duration = Duration::from_secs(10);
-/// Most prefaces in progress at one listener; at the limit whoever has owed his request longest goes for
+/// Most prefaces in progress at all listeners; at the limit of one of them whoever has owed his request longest goes for
 /// the next one. Chosen: 4 MiB of buffers.
 const PREFACES_MAX: usize = 4096;
 
@@ -61,16 +61,18 @@ pub struct FrontEnd {
     router: Arc<dyn Router>,
     users: Option<Users>,
     gate: mpsc::Sender<LocalConnection>,
+    /// At each of its listeners.
     prefaces_max: usize,
 }
 
 impl FrontEnd {
-    /// A front end that asks `router`, admits `users` (everyone if there is no list) and sends
-    /// connections through `gate`.
+    /// A front end for so many `doors` that asks `router`, admits `users` (everyone if there is no list)
+    /// and sends connections through `gate`.
     pub fn new(
         router: Arc<dyn Router>,
         users: Option<Users>,
         gate: mpsc::Sender<LocalConnection>,
+        doors: usize,
     ) -> Self {
         // Silent clients must not use up what connections need.
         let half = usize::try_from(for_applications() / 2).unwrap_or(usize::MAX);
@@ -78,7 +80,7 @@ impl FrontEnd {
             router,
             users,
             gate,
-            prefaces_max: PREFACES_MAX.min(half),
+            prefaces_max: PREFACES_MAX.min(half) / doors.max(1),
         }
     }
 

@@ -30,7 +30,7 @@ use crate::node::state;
 use crate::node::{Dialers, StartError};
 use crate::peering::dialer::{Dialer, Endpoint};
 use crate::peering::finder::Finder;
-use crate::peering::greeter::greet;
+use crate::peering::greeter::{greet, places};
 use crate::peering::join::{Joiner, Standing};
 use crate::peering::report::Report;
 use crate::random::Random;
@@ -292,9 +292,10 @@ fn link(
     let commands = &engine.inlets().commands;
     let watch = watch_network(commands.clone(), dialers.clone(), links.announced);
     tasks.spawn(watch);
+    let places = places(links.listeners.len());
     for listener in links.listeners {
         let (joiner, commands) = (Arc::clone(joiner), commands.clone());
-        tasks.spawn(greet(listener, joiner, commands, random.fork()));
+        tasks.spawn(greet(listener, joiner, commands, random.fork(), places));
     }
     let dialled = links.endpoints.into_iter().map(|endpoint| {
         let report = Arc::new(Report::new(endpoint.address.clone(), endpoint.pinned));

@@ -21,16 +21,23 @@ use crate::random::Random;
 
 static FLOOD: Seldom = Seldom::new(Duration::from_secs(60));
 
+/// How many may be greeted at once at each of so many listeners: strangers must not use up what is kept back
+/// for links.
+pub fn places(listeners: usize) -> usize {
+    let half_kept = usize::try_from(kept() / 2).unwrap_or(usize::MAX);
+    LINK_GREETINGS_MAX.min(half_kept) / listeners.max(1)
+}
+
 /// Accepts links on one listener until dropped. A flood of strangers never shuts the door: whoever has
-/// been here longest goes when all places are taken.
+/// been here longest goes when all its `places` are taken.
 pub async fn greet(
     listener: TcpListener,
     joiner: Arc<Joiner>,
     commands: mpsc::Sender<Command>,
     mut random: Random,
+    places: usize,
 ) {
-    let half_kept = usize::try_from(kept() / 2).unwrap_or(usize::MAX);
-    let mut guests = Guests::new(LINK_GREETINGS_MAX.min(half_kept), Duration::ZERO);
+    let mut guests = Guests::new(places, Duration::ZERO);
     loop {
         let (stream, _) = accept(&listener).await;
         let (joiner, commands, random) = (Arc::clone(&joiner), commands.clone(), random.fork());
@@ -130,6 +137,15 @@ mod tests {
         let mut heard = Vec::new();
         let end = guest.read_to_end(&mut heard).map_err(|error| error.kind());
         (heard.len(), end.unwrap_err(), stayed)
+    }
+
+    #[test]
+    fn listeners_share_the_descriptors_that_strangers_may_use() {
+        for listeners in 1..5 {
+            let held = places(listeners) * listeners;
+            assert!(held as u64 <= kept() / 2 && held <= LINK_GREETINGS_MAX);
+            assert!(held + listeners > places(1), "{listeners}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

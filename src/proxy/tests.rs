@@ -41,7 +41,10 @@ fn host(text: &str) -> Host {
 
 fn front(room: usize) -> (FrontEnd, mpsc::Receiver<LocalConnection>) {
     let (gate, connections) = mpsc::channel(room);
-    (FrontEnd::new(Arc::new(Straight), None, gate), connections)
+    (
+        FrontEnd::new(Arc::new(Straight), None, gate, 1),
+        connections,
+    )
 }
 
 const GREETING: &[u8] = b"\x05\x01\x00";

@@ -431,3 +431,17 @@ async fn a_forward_takes_a_unix_socket_too() {
         (0, Target::Loopback(22))
     );
 }
+
+#[test]
+fn listeners_share_the_descriptors_that_silent_clients_may_use() {
+    let held = |doors| {
+        let (gate, _connections) = mpsc::channel(1);
+        let front = FrontEnd::new(Arc::new(Straight), None, gate, doors);
+        front.prefaces_max * doors
+    };
+    let half = usize::try_from(for_applications() / 2).unwrap();
+    for doors in 1..5 {
+        assert!(held(doors) <= half.min(PREFACES_MAX), "{doors}");
+        assert!(held(doors) + doors > held(1), "{doors}");
+    }
+}
