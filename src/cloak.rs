@@ -17,3 +17,4 @@ pub mod tree;
 mod bearings;
 mod fixed;
 mod notices;
+mod rate;

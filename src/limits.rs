@@ -420,6 +420,11 @@ pub const TREE_MERGE_CALM: Duration = Duration::from_secs(600);
 /// Checked statements that are remembered, and how many more per neighbour; the oldest goes and is checked
 /// again if need be.
 pub const TREE_CHECKED_MAX: (usize, usize) = (16, 4);
+/// Signatures per second and burst that are checked for one neighbour (R-X4), and for all of them, half of the burst of
+/// which is left to the parent and to who was asked to be. What comes beyond counts as lost on the way.
+pub const TREE_CHECKS_EACH: (u32, u32) = (40, 400);
+/// See [`TREE_CHECKS_EACH`].
+pub const TREE_CHECKS: (u32, u32) = (400, 4_000);
 /// Messages that wait for their owner, per neighbour and in all beside; announcements beyond are dropped and come with
 /// the next reminder.
 pub const TREE_QUEUE_MAX: (usize, usize) = (16, 64);

@@ -119,6 +119,7 @@ struct Row {
     refused: f64,
     homeless: u64,
     misbehaviour: u64,
+    unchecked: u64,
     /// Under churn if there is any, else settled.
     dht_success: Option<f64>,
     dht_success_settled: Option<f64>,
@@ -283,6 +284,7 @@ impl Row {
             refused: mean(&runs, |run| run.refused),
             homeless: runs.iter().map(|run| run.homeless).sum(),
             misbehaviour: runs.iter().map(|run| run.misbehaviour).sum(),
+            unchecked: runs.iter().map(|run| run.unchecked).sum(),
             dht_success: share(&runs, |run| run.churn.map(|churn| churn.lookups)).or(found),
             dht_success_settled: found,
             dht_hops_mean: directory(|directory| directory.hops.mean()),
@@ -334,10 +336,11 @@ impl Row {
             );
         }
         line += &format!(" {:>7.1}", self.wall_s);
-        if self.homeless > 0 || self.misbehaviour > 0 {
+        let faults = [self.homeless, self.misbehaviour, self.unchecked];
+        if faults.iter().any(|fault| *fault > 0) {
             line += &format!(
-                "  ! {} without a place, {} links closed",
-                self.homeless, self.misbehaviour
+                "  ! {} without a place, {} links closed, {} statements unchecked",
+                self.homeless, self.misbehaviour, self.unchecked
             );
         }
         line + "\n"

@@ -15,7 +15,6 @@ pub mod genuine;
 mod errand;
 mod lookup;
 mod publisher;
-mod rate;
 mod serve;
 mod store;
 mod sync;
@@ -31,10 +30,10 @@ use crate::cloak::directory::errand::Errands;
 use crate::cloak::directory::genuine::{Genuine, sub_key};
 use crate::cloak::directory::lookup::Lookups;
 use crate::cloak::directory::publisher::Publisher;
-use crate::cloak::directory::rate::Bucket;
 use crate::cloak::directory::store::Store;
 use crate::cloak::directory::sync::Sync;
 use crate::cloak::directory::token::Tokens;
+use crate::cloak::rate::Bucket;
 use crate::cloak::tree::Verify;
 use crate::limits::{
     DIRECTORY_CHECKS, DIRECTORY_DIGESTS, DIRECTORY_OUTBOX_MAX, DIRECTORY_PUTS, DIRECTORY_RATES_MAX,

@@ -9,9 +9,9 @@
 mod tests;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::cloak::queues::{Queues, Tally, Turn, Waiting};
+use crate::cloak::rate::Bucket;
 use crate::limits::{RELAY_FRAMES_PER_SECOND, RELAY_INGRESS_MAX, RELAY_LINK_MAX, RELAY_NODE_MAX};
 use crate::time::Time;
 use crate::wire::tag::Tag;
@@ -64,23 +64,6 @@ pub struct RelayStats {
     pub over_rate: u64,
 }
 
-/// Frames per second of one neighbour: the moment at which its bucket is full again.
-#[derive(Clone, Copy, Debug, Default)]
-struct Bucket(Time);
-
-impl Bucket {
-    fn pass(&mut self, now: Time) -> bool {
-        let (rate, burst) = RELAY_FRAMES_PER_SECOND;
-        let each = Duration::from_secs(1) / rate.max(1);
-        let full = self.0.max(now) + each;
-        let passes = full.since(now) <= each * burst;
-        if passes {
-            self.0 = full;
-        }
-        passes
-    }
-}
-
 /// The frames that wait at a node for its neighbours.
 #[derive(Debug, Default)]
 pub struct Relay {
@@ -90,6 +73,7 @@ pub struct Relay {
     shares: BTreeMap<Tag, Tally<Tag>>,
     /// What waits of each neighbour.
     ingresses: Tally<Tag>,
+    /// Frames per second of each neighbour.
     buckets: BTreeMap<Tag, Bucket>,
     stats: RelayStats,
 }
@@ -106,7 +90,8 @@ impl Relay {
     /// A frame of the neighbour `ingress` waits for the neighbour `egress` from here on; older ones
     /// may be dropped for it, or it.
     pub fn push(&mut self, egress: Tag, ingress: Tag, frame: Waiting, now: Time) {
-        if !self.buckets.entry(ingress).or_default().pass(now) {
+        let bucket = self.buckets.entry(ingress).or_default();
+        if !bucket.pass(RELAY_FRAMES_PER_SECOND, now) {
             self.stats.over_rate += 1;
             return;
         }

@@ -384,6 +384,11 @@ impl Tree {
         }
     }
 
+    /// Statements of neighbours that were not looked at, since they came faster than they may be checked.
+    pub const fn unchecked(&self) -> u64 {
+        self.proofs.unchecked()
+    }
+
     /// Bytes of memory that the tree takes.
     pub fn bytes(&self) -> usize {
         let neighbours = self.neighbours.values().map(|n| 32 + n.bytes());

@@ -93,6 +93,7 @@ pub fn run(plan: &Plan) -> Figures {
         figures.churn = Some(world.suffer(&churn));
     }
     figures.misbehaviour = world.misbehaviour;
+    figures.unchecked = world.unchecked();
     figures
 }
 

@@ -2,6 +2,8 @@
 
 use proptest::{collection::vec, prelude::*};
 
+use std::time::Duration;
+
 use super::*;
 use crate::cloak::queues::Content;
 use crate::limits::{RELAY_FLOWS_MAX, RELAY_FRAME_COST, RELAY_MARK};

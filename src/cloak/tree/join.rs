@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cloak::tree::children::{Child, State};
 use crate::cloak::tree::neighbour::{Neighbour, Place};
+use crate::cloak::tree::proof::{Doubt, believed};
 use crate::cloak::tree::state::Own;
 use crate::cloak::tree::{Event, Misbehaviour, Tree, rank};
 use crate::limits::{
@@ -271,7 +272,11 @@ impl Tree {
         let child = if above || !fits {
             None
         } else {
-            self.assign(to, weight, former, now)
+            // Without its former slot its addresses would change: it asks again.
+            let Ok(claim) = self.claimed(former, to, now) else {
+                return;
+            };
+            self.assign(to, weight, claim, now)
         };
         let Some(child) = child else {
             let instead = self.children.lightest().filter(|name| *name != to && fits);
@@ -284,7 +289,13 @@ impl Tree {
         self.send_grant(to, &child);
     }
 
-    fn assign(&mut self, to: Name, weight: u64, former: Option<Grant>, now: Time) -> Option<Child> {
+    fn assign(
+        &mut self,
+        to: Name,
+        weight: u64,
+        claim: Option<(u32, u32)>,
+        now: Time,
+    ) -> Option<Child> {
         let state = State::Given(now + TREE_ANSWER * 3);
         let own = self.own.chain.first().filter(|_| self.office.is_some());
         let own = own.map(|grant| grant.part);
@@ -292,7 +303,7 @@ impl Tree {
             // It comes back, or the answer was lost.
             return Some(child);
         }
-        let (seat, slot, lease) = match self.claimed(former, &to) {
+        let (seat, slot, lease) = match claim {
             Some((slot, lease)) => (true, slot, lease),
             None => self.free_slot(now)?,
         };
@@ -329,16 +340,31 @@ impl Tree {
     }
 
     /// The slot on the seat that the former root gave to this node, if nobody else has it.
-    fn claimed(&mut self, former: Option<Grant>, child: &Name) -> Option<(u32, u32)> {
-        self.office?;
-        let grant = former.filter(|grant| grant.seat && grant.child == *child.as_bytes())?;
-        let before = self.own.charter.predecessor.clone()?;
-        let own = self.own.path.first().map(|(slot, _)| *slot);
-        let free = grant.slot < self.geometry.degree()
-            && own != Some(grant.slot)
-            && self.children.is_free(true, grant.slot);
-        let proved = free && self.proofs.grant(&before.root, &grant);
-        proved.then_some((grant.slot, grant.lease))
+    fn claimed(
+        &mut self,
+        former: Option<Grant>,
+        child: Name,
+        now: Time,
+    ) -> Result<Option<(u32, u32)>, Doubt> {
+        let grant = former.filter(|grant| {
+            let own = self.own.path.first().map(|(slot, _)| *slot);
+            self.office.is_some()
+                && grant.seat
+                && grant.child == *child.as_bytes()
+                && grant.slot < self.geometry.degree()
+                && own != Some(grant.slot)
+                && self.children.is_free(true, grant.slot)
+        });
+        let before = self.own.charter.predecessor.clone();
+        let (Some(grant), Some(before)) = (grant, before) else {
+            return Ok(None);
+        };
+        let speaker = self.speaker(child, now);
+        match self.proofs.grant(speaker, &before.root, &grant) {
+            Ok(()) => Ok(Some((grant.slot, grant.lease))),
+            Err(Doubt::Forged) => Ok(None),
+            Err(Doubt::Unchecked) => Err(Doubt::Unchecked),
+        }
     }
 
     /// Tells a child its slot, and all that it must know with it.
@@ -367,14 +393,19 @@ impl Tree {
     ) -> Result<(), Misbehaviour> {
         let is_parent = self.own.parent == Some(from);
         let asked = self.asked.is_some_and(|asked| asked.name == from);
+        let speaker = self.speaker(from, now);
+        let is_known = self.learn(from, place, now)?;
         if asked {
             self.asked = None;
         }
-        if !self.learn(from, place, now)? {
+        if !is_known {
             return Ok(());
         }
-        if grant.child != *self.me.as_bytes() || !self.proofs.grant(from.as_bytes(), &grant) {
+        if grant.child != *self.me.as_bytes() {
             return Err(Misbehaviour::Forged);
+        }
+        if believed(self.proofs.grant(speaker, from.as_bytes(), &grant))?.is_none() {
+            return Ok(());
         }
         let follows = is_parent && self.would_follow(place.tree, now);
         let wanted = follows || (asked && self.may_go(&from));

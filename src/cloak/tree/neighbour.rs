@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cloak::geometry::Steps;
+use crate::cloak::rate::Bucket;
 use crate::cloak::tree::{Range, rank};
 use crate::limits::{
     TREE_ALIASES_MAX, TREE_GRACE, TREE_MESSAGES_PER_SECOND, TREE_REFUSED, TREE_ROOTS_PER_SECOND,
@@ -141,35 +142,8 @@ pub(super) struct Neighbour {
     roots: Bucket,
 }
 
-/// Bounds how often something happens.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    /// Spent, in thousandths.
-    spent: u64,
-    at: Time,
-}
-
-impl Bucket {
-    const fn new(now: Time) -> Self {
-        Self { spent: 0, at: now }
-    }
-
-    /// Takes one, if the rate per second and the burst leave one.
-    fn take(&mut self, (rate, burst): (u32, u32), now: Time) -> bool {
-        let gained = now.since(self.at).as_millis() * u128::from(rate);
-        let gained = u64::try_from(gained).unwrap_or(u64::MAX);
-        self.spent = self.spent.saturating_sub(gained);
-        self.at = now;
-        if self.spent >= u64::from(burst) * 1_000 {
-            return false;
-        }
-        self.spent += 1_000;
-        true
-    }
-}
-
 impl Neighbour {
-    pub(super) fn new(now: Time) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             place: None,
             charter: None,
@@ -182,8 +156,8 @@ impl Neighbour {
             senior_since: None,
             better_since: None,
             fresh: None,
-            messages: Bucket::new(now),
-            roots: Bucket::new(now),
+            messages: Bucket::default(),
+            roots: Bucket::default(),
         }
     }
 
@@ -233,12 +207,12 @@ impl Neighbour {
 
     /// Whether another message is within its rate.
     pub(super) fn admit(&mut self, now: Time) -> bool {
-        self.messages.take(TREE_MESSAGES_PER_SECOND, now)
+        self.messages.pass(TREE_MESSAGES_PER_SECOND, now)
     }
 
     /// Whether another root is within its rate.
     pub(super) fn crown(&mut self, now: Time) -> bool {
-        self.roots.take(TREE_ROOTS_PER_SECOND, now)
+        self.roots.pass(TREE_ROOTS_PER_SECOND, now)
     }
 
     /// Its places in a tree that help on the way to `path`: a root's seat beside its own place, and those

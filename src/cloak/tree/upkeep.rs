@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cloak::tree::children::State;
 use crate::cloak::tree::neighbour::{Neighbour, Place};
-use crate::cloak::tree::proof::Proved;
+use crate::cloak::tree::proof::{Doubt, Proved, Speaker, believed};
 use crate::cloak::tree::{Event, Misbehaviour, Tree, proof, rank};
 use crate::limits::{
     TREE_ASK_AFTER, TREE_DEPUTY_AFTER, TREE_DEPUTY_LINKED, TREE_DEPUTY_NEXT, TREE_FOUND_AFTER,
@@ -27,7 +27,7 @@ impl Tree {
             return;
         }
         let neighbour = self.neighbours.entry(name);
-        neighbour.or_insert_with(|| Neighbour::new(now)).told = 0;
+        neighbour.or_insert_with(Neighbour::new).told = 0;
         self.proofs.resize(self.neighbours.len());
         self.tell(name);
         self.done(now);
@@ -48,6 +48,7 @@ impl Tree {
             return;
         }
         self.proofs.resize(self.neighbours.len());
+        self.proofs.forget(&name);
         self.messages.retain(|(to, _)| *to != name);
         self.drop_child(&name, now);
         if self.asked.is_some_and(|asked| asked.name == name) {
@@ -173,6 +174,16 @@ impl Tree {
         }
     }
 
+    /// Who has said something that is to be checked.
+    pub(super) fn speaker(&self, name: Name, now: Time) -> Speaker {
+        let is_asked = self.asked.is_some_and(|asked| asked.name == name);
+        Speaker {
+            name,
+            is_above: self.own.parent == Some(name) || is_asked,
+            now,
+        }
+    }
+
     /// The charter that an announcement of a neighbour speaks of, if it is known.
     pub(super) fn charter_of(&self, from: &Name, place: &Announce) -> Option<Arc<Charter>> {
         let reign = (place.tree, place.term, place.root);
@@ -183,7 +194,7 @@ impl Tree {
             .map(Arc::clone)
     }
 
-    /// Checks and notes where a neighbour hangs. False when its charter is not known yet.
+    /// Checks and notes where a neighbour hangs. False when its charter is not known yet, or nothing could be checked.
     pub(super) fn learn(
         &mut self,
         from: Name,
@@ -194,14 +205,18 @@ impl Tree {
             self.query(from, now);
             return Ok(false);
         };
-        let proved = self.proofs.chain(&self.geometry, place, from.as_bytes())?;
+        let speaker = self.speaker(from, now);
+        let proved = self.proofs.chain(&self.geometry, place, speaker);
+        let Some(proved) = believed(proved)? else {
+            return Ok(false);
+        };
         let own = rank::same(&charter, &self.own.charter) && place.pulse == self.own.pulse;
-        if !own
-            && !self
-                .proofs
-                .pulse(&place.root, place.tree, place.term, &place.pulse)
-        {
-            return Err(Misbehaviour::Forged);
+        if !own {
+            let reign = (place.tree, place.term);
+            let pulse = self.proofs.pulse(speaker, &place.root, reign, &place.pulse);
+            if believed(pulse)?.is_none() {
+                return Ok(false);
+            }
         }
         let fresh = self.placed(&from, place, charter, proved);
         let child = fresh.child;
@@ -322,8 +337,9 @@ impl Tree {
         let charter = if same && charter.version <= own.version {
             Arc::clone(own)
         } else {
-            if !self.proofs.charter(&charter) {
-                return Err(Misbehaviour::Forged);
+            let speaker = self.speaker(from, now);
+            if believed(self.proofs.charter(speaker, &charter))?.is_none() {
+                return Ok(());
             }
             charter
         };
@@ -355,6 +371,7 @@ impl Tree {
         digest: u32,
         now: Time,
     ) -> Result<(), Misbehaviour> {
+        let speaker = self.speaker(from, now);
         let Some(neighbour) = self.neighbours.get_mut(&from) else {
             return Ok(());
         };
@@ -366,13 +383,18 @@ impl Tree {
         let lost = place.digest != digest;
         if pulse.seq > place.seq {
             let own = rank::same(&place.charter, &self.own.charter) && pulse == self.own.pulse;
-            if !own && !self.proofs.pulse(&place.charter.root, tree, term, &pulse) {
-                if lost {
-                    // Another root's, of the same term in a part that was cut off, whose announcement was lost.
-                    self.query(from, now);
-                    return Ok(());
+            if !own {
+                let root = &place.charter.root;
+                match self.proofs.pulse(speaker, root, (tree, term), &pulse) {
+                    Ok(()) => {}
+                    Err(Doubt::Unchecked) => return Ok(()),
+                    Err(Doubt::Forged) if lost => {
+                        // Another root's, of the same term in a part that was cut off, whose announcement was lost.
+                        self.query(from, now);
+                        return Ok(());
+                    }
+                    Err(Doubt::Forged) => return Err(Misbehaviour::Forged),
                 }
-                return Err(Misbehaviour::Forged);
             }
             place.seq = pulse.seq;
             if place.cut.take().is_some() {

@@ -121,6 +121,8 @@ pub struct Figures {
     pub refused: f64,
     /// Links that an honest node closed because of what an honest neighbour said: a bug.
     pub misbehaviour: u64,
+    /// Statements that honest nodes made faster than others may check them: a bound that is too tight.
+    pub unchecked: u64,
     /// Bytes of overlay messages, link frames included, per node and minute in quiet.
     pub control_bytes: f64,
     /// Bytes of memory of a node's overlay state, its share of the directory left out.

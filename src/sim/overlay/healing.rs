@@ -26,6 +26,8 @@ pub struct Healing {
     pub diameters: Duration,
     /// Nodes whose place changed, those that hung below the victim included.
     pub moved: usize,
+    /// Statements that somebody made faster than others may check them.
+    pub unchecked: u64,
 }
 
 /// Lets each node of the plan's overlay die in a world of its own and looks for at most `patience`.
@@ -57,6 +59,7 @@ pub fn heal(plan: &Plan, victim: usize, detect: Duration, patience: Duration) ->
         after: healed.map(|healed| healed.since(died)),
         diameters: world.diameter() * 2,
         moved: moved.count(),
+        unchecked: world.unchecked(),
     }
 }
 

@@ -49,11 +49,13 @@ pub enum Malice {
     Trees,
     /// Gives one slot to everyone who asks.
     OneSlot,
+    /// Proves one place of its own making after the other, by long chains, as fast as is tolerated.
+    Proofs,
 }
 
 impl Malice {
     /// Everything.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Swallow,
         Self::Mute,
         Self::Replay,
@@ -67,6 +69,7 @@ impl Malice {
         Self::Name,
         Self::Trees,
         Self::OneSlot,
+        Self::Proofs,
     ];
 }
 
@@ -94,6 +97,8 @@ pub struct Harm {
     pub closed: u64,
     /// Links that honest nodes closed on each other: never right.
     pub innocent: u64,
+    /// Statements that honest nodes did not look at.
+    pub unchecked: u64,
     /// Nodes outside whose place changed.
     pub moved: usize,
     /// Most bytes of state of an honest node, before and at the end.
@@ -174,6 +179,7 @@ impl Siege {
         let Self { world, harm, .. } = self;
         harm.state.1 = world.largest_state(&self.honest);
         (harm.closed, harm.innocent) = (world.closed, world.misbehaviour);
+        harm.unchecked = world.unchecked();
         world.take_lookups();
         world.lookups.twice = true;
         for (from, to) in pairs(&outside, LOOKUPS.0, &mut world.random) {

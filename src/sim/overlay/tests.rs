@@ -35,6 +35,7 @@ fn small_overlays_settle_and_deliver_everything() {
             let figures = run(&plan);
             assert_eq!(figures.homeless, 0, "{plan:?}");
             assert_eq!(figures.misbehaviour, 0, "{plan:?}");
+            assert_eq!(figures.unchecked, 0, "{plan:?}");
             assert_eq!(figures.delivery.made, 600, "{plan:?}");
             assert_eq!(figures.delivery.good, 600, "{plan:?}");
         }
@@ -70,7 +71,7 @@ fn any_single_failure_heals_in_time() {
             Duration::from_secs(3) + healing.diameters
         };
         assert!(
-            healing.after.is_some_and(|after| after <= within),
+            healing.unchecked == 0 && healing.after.is_some_and(|after| after <= within),
             "{healing:?}"
         );
     }
@@ -141,6 +142,12 @@ fn who_floods_harms_what_hangs_below_him() {
 fn who_founds_trees_and_gives_one_slot_to_all_harms_what_hangs_below_him() {
     besiege(Malice::Trees);
     besiege(Malice::OneSlot);
+}
+
+#[test]
+fn who_has_everybody_check_his_proofs_harms_what_hangs_below_him() {
+    let harm = besiege(Malice::Proofs);
+    assert!(harm.unchecked > 0, "{harm:?}");
 }
 
 #[test]

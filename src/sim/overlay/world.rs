@@ -546,6 +546,12 @@ impl World {
         self.nodes.get_mut(number)?.overlay.as_mut()
     }
 
+    /// Statements that nodes which live have not looked at.
+    pub(super) fn unchecked(&self) -> u64 {
+        let overlays = self.nodes.iter().filter_map(|node| node.overlay.as_ref());
+        overlays.map(|overlay| overlay.tree().unchecked()).sum()
+    }
+
     pub(super) fn numbered(&self, name: Name) -> Option<usize> {
         self.names.get(&name).copied()
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::world::{CALENDAR, World, party};
 use crate::cloak::tree::Misbehaviour;
+use crate::limits::{TREE_CHECKS_EACH, TREE_MESSAGES_PER_SECOND};
 use crate::name::certificate::LocalParty;
+use crate::wire::location::PATH_MAX;
 use crate::wire::tree::{Announce, Charter, Grant, Message, Part, Pulse, Signature};
 
 /// The number of the hostile node.
@@ -257,6 +259,84 @@ fn one_fine_tree_after_the_other_moves_nobody_often() {
     assert!(moves <= 6 * 8, "{moves} moves of six nodes");
     world.cut(5, EVIL);
     world.settle(Duration::from_secs(30));
+}
+
+/// A place at the end of a chain of the hostile node's own making, all of it rightly signed and new.
+fn dungeon(lease: u32) -> Announce {
+    let above: Vec<_> = (60..60 + PATH_MAX).map(party).collect();
+    let parties: Vec<_> = above.iter().cloned().chain([party(EVIL)]).collect();
+    let chain = parties.windows(2).enumerate().map(|(depth, pair)| {
+        let below = Grant {
+            seat: depth == 0,
+            ..grant(&pair[1], 1, lease, 1)
+        };
+        Arc::new(signed(&pair[0], below))
+    });
+    let root = &parties[0];
+    let pulse = Pulse::signed(&root.overlay().0, 66, 1, 1);
+    Announce {
+        tree: 66,
+        term: 1,
+        root: *root.name().as_bytes(),
+        pulse: Pulse {
+            seq: 1,
+            signature: Signature(root.identity().sign(&pulse)),
+        },
+        relay: true,
+        weight: 1,
+        chain: chain.collect(),
+    }
+}
+
+/// The charter of the tree to which it belongs.
+fn underworld() -> Message {
+    let root = party(60);
+    let mut charter = Charter {
+        tree: 66,
+        term: 1,
+        version: 1,
+        founded: CALENDAR.0 + 1_000,
+        class: 0,
+        root: *root.name().as_bytes(),
+        deputies: Vec::new(),
+        signature: Signature([0; 64]),
+        predecessor: None,
+    };
+    let message = charter.signed(&root.overlay().0);
+    charter.signature = Signature(root.identity().sign(&message));
+    Message::Charter(Arc::new(charter))
+}
+
+#[test]
+fn proof_after_proof_is_not_looked_at_and_moves_nobody() {
+    let mut world = world();
+    // Whoever would hang better elsewhere has gone there.
+    world.run(Duration::from_secs(20));
+    assert_eq!(tell(&mut world, 5, &underworld()), Ok(()));
+    let (moves, before) = (world.moves.clone(), world.checks());
+    // As many as are tolerated, each with 32 grants that nobody has seen.
+    let seconds = 10;
+    for lease in 0..TREE_MESSAGES_PER_SECOND.0 * seconds {
+        let lie = Message::Announce(dungeon(lease));
+        assert_eq!(tell(&mut world, 5, &lie), Ok(()));
+        world.run(Duration::from_secs(1) / TREE_MESSAGES_PER_SECOND.0);
+    }
+    let (rate, burst) = TREE_CHECKS_EACH;
+    let checks = world.checks() - before;
+    let honest = 500;
+    let most = usize::try_from(rate * seconds + burst).unwrap() + honest;
+    assert!(checks < most, "{checks} checks");
+    assert_eq!(world.moves, moves);
+    assert!(world.now.since(world.tree(5).own.pulse_at) < Duration::from_secs(2));
+    // What comes slowly is believed.
+    world.run(Duration::from_secs(2));
+    let place = dungeon(u32::MAX >> 2);
+    let says: Vec<_> = place.chain.iter().map(|g| (g.slot, g.lease)).collect();
+    assert_eq!(tell(&mut world, 5, &Message::Announce(place)), Ok(()));
+    let known = world.tree(5).neighbours[&party(EVIL).name()].place.as_ref();
+    assert_eq!(*known.unwrap().path, *says);
+    world.cut(5, EVIL);
+    world.settle(Duration::from_secs(2));
 }
 
 #[test]

@@ -6,8 +6,9 @@ use data_encoding::HEXLOWER;
 
 use super::world::party;
 use crate::cloak::geometry::{Geometry, Metric};
-use crate::cloak::tree::proof::Proofs;
+use crate::cloak::tree::proof::{Proofs, Speaker};
 use crate::cloak::tree::{Range, Strict};
+use crate::time::Time;
 use crate::wire::tree::{Announce, Charter, Grant, Message, Part, Pulse, Signature};
 
 const VECTOR: &str = include_str!("../../../../tests/vectors/tree.txt");
@@ -89,20 +90,26 @@ fn the_vectors_hold() {
 fn the_announcement_of_the_vectors_proves_its_place() {
     let mut proofs = Proofs::new(party(0).overlay().0, Arc::new(Strict), [0; 16]);
     let geometry = Geometry::new(Metric::Tree, 16);
+    let child = Speaker {
+        name: party(1).name(),
+        is_above: false,
+        now: Time::ZERO,
+    };
     for line in VECTOR.lines().filter(|line| !line.starts_with('#')) {
         let (_, hex) = line.split_once(' ').unwrap();
         match Message::decode(&HEXLOWER.decode(hex.as_bytes()).unwrap()).unwrap() {
-            Message::Charter(charter) => assert!(proofs.charter(&charter)),
+            Message::Charter(charter) => assert_eq!(proofs.charter(child, &charter), Ok(())),
             Message::Announce(place) => {
-                let child = party(1).name();
-                let proved = proofs.chain(&geometry, &place, child.as_bytes()).unwrap();
+                let proved = proofs.chain(&geometry, &place, child).unwrap();
                 assert_eq!(*proved.path, [(3, 0x1234)]);
                 let half = Range {
                     first: 0,
                     last: u64::MAX / 2,
                 };
                 assert_eq!(proved.range, Some(half));
-                assert!(proofs.pulse(&place.root, place.tree, place.term, &place.pulse));
+                let reign = (place.tree, place.term);
+                let pulse = proofs.pulse(child, &place.root, reign, &place.pulse);
+                assert_eq!(pulse, Ok(()));
             }
             Message::Pulse { digest, .. } => assert_ne!(digest, 0),
             other => panic!("{other:?}"),

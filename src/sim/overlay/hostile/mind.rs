@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cloak::compass::WATERMARK_START;
 use crate::limits::{DIRECTORY_RELAYED, HOPS_MAX, TREE_MESSAGES_PER_SECOND};
+use crate::name::Identity;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::sim::overlay::figures::count;
@@ -14,13 +15,15 @@ use crate::wire::codec::VARINT_MAX;
 use crate::wire::directory::{
     Answer, Ask, Message as Directory, Outcome, Request, SUB_KEYS, TOKEN_LEN,
 };
-use crate::wire::location::Location;
-use crate::wire::tree::{Announce, Charter, Grant, Message, Pulse, Signature, WEIGHT_MAX};
+use crate::wire::location::{Location, PATH_MAX};
+use crate::wire::tree::{Announce, Charter, Grant, Message, Part, Pulse, Signature, WEIGHT_MAX};
 
 /// Pause between two bouts.
 pub(in crate::sim::overlay) const BOUT: Duration = Duration::from_millis(100);
 /// First kind of the messages of the directory.
 const DIRECTORY: u8 = 32;
+/// Places of its own making that a hostile node proves in turn.
+const PROOFS: u32 = 32;
 /// Messages that a hostile node remembers.
 const HEARD_MAX: usize = 4_096;
 
@@ -39,6 +42,8 @@ pub(in crate::sim::overlay) struct Mind {
     own: Option<Announce>,
     slot: Option<(u32, u32)>,
     trees: u64,
+    /// Charter, and places, each proved by statements of its own.
+    proofs: Vec<Vec<u8>>,
 }
 
 impl Mind {
@@ -58,6 +63,7 @@ impl Mind {
             own: None,
             slot: None,
             trees: 0,
+            proofs: Vec::new(),
         }
     }
 
@@ -116,6 +122,7 @@ impl Mind {
             Malice::Weight => vec![encoded(&Message::Weight(WEIGHT_MAX))],
             Malice::Claim => self.claim(),
             Malice::Trees => self.found(),
+            Malice::Proofs => self.prove(tolerated - 1),
         }
     }
 
@@ -242,23 +249,37 @@ impl Mind {
     /// A tree of its own that no honest one is senior to, and a place at its root.
     fn found(&mut self) -> Vec<Vec<u8>> {
         self.trees += 1;
+        let (tree, term) = (self.random.number() >> 16, self.trees);
+        let (charter, announce) = self.tree_of(self.me.identity(), tree, (term, 0, 60));
+        let said = [
+            Message::Charter(Arc::new(charter)),
+            Message::Announce(announce),
+        ];
+        said.iter().map(encoded).collect()
+    }
+
+    /// A tree of term, founding and class, and the place at its root.
+    fn tree_of(
+        &self,
+        root: &Identity,
+        tree: u64,
+        (term, founded, class): (u64, u64, u8),
+    ) -> (Charter, Announce) {
         let overlay = self.me.overlay().0;
-        let root = *self.me.name().as_bytes();
+        let key = *root.name().as_bytes();
         let mut charter = Charter {
-            tree: self.random.number() >> 16,
-            term: self.trees,
+            tree,
+            term,
             version: 1,
-            founded: 0,
-            class: 60,
-            root,
+            founded,
+            class,
+            root: key,
             deputies: Vec::new(),
             signature: Signature([0; 64]),
             predecessor: None,
         };
-        let identity = self.me.identity();
-        charter.signature = Signature(identity.sign(&charter.signed(&overlay)));
-        let (tree, term) = (charter.tree, charter.term);
-        let signature = identity.sign(&Pulse::signed(&overlay, tree, term, 1));
+        charter.signature = Signature(root.sign(&charter.signed(&overlay)));
+        let signature = root.sign(&Pulse::signed(&overlay, tree, term, 1));
         let pulse = Pulse {
             seq: 1,
             signature: Signature(signature),
@@ -266,19 +287,69 @@ impl Mind {
         let announce = Announce {
             tree,
             term,
-            root,
+            root: key,
             pulse,
             relay: true,
             weight: 1 << 30,
             chain: Vec::new(),
         };
-        [
-            Message::Charter(Arc::new(charter)),
-            Message::Announce(announce),
-        ]
-        .iter()
-        .map(encoded)
-        .collect()
+        (charter, announce)
+    }
+
+    /// The next ones of a few places at the end of long chains, in turn: more statements than anybody remembers.
+    fn prove(&mut self, places: usize) -> Vec<Vec<u8>> {
+        if self.proofs.is_empty() {
+            let founder = Identity::from_seed(&self.random.bytes());
+            let founded = u64::from(u32::MAX);
+            let (charter, announce) = self.tree_of(&founder, 1, (1, founded, 0));
+            self.proofs
+                .push(encoded(&Message::Charter(Arc::new(charter))));
+            for lease in 0..PROOFS {
+                let chain = self.chain(&founder, lease);
+                let place = Announce {
+                    chain,
+                    ..announce.clone()
+                };
+                self.proofs.push(encoded(&Message::Announce(place)));
+            }
+        }
+        let (charter, chains) = self.proofs.split_at_mut(1);
+        let said = charter
+            .iter()
+            .chain(chains.iter().take(places))
+            .cloned()
+            .collect();
+        chains.rotate_left(places);
+        said
+    }
+
+    /// As many grants as a chain can have, from a root down to this node.
+    fn chain(&mut self, root: &Identity, lease: u32) -> Vec<Arc<Grant>> {
+        let overlay = self.me.overlay().0;
+        let mut parent = Identity::from_seed(&root.seed());
+        (0..PATH_MAX)
+            .map(|depth| {
+                let below = Identity::from_seed(&self.random.bytes());
+                let is_last = depth + 1 == PATH_MAX;
+                let child = if is_last {
+                    self.me.name()
+                } else {
+                    below.name()
+                };
+                let mut grant = Grant {
+                    child: *child.as_bytes(),
+                    number: 1,
+                    seat: depth == 0,
+                    slot: 1,
+                    lease,
+                    part: Part::default(),
+                    signature: Signature([0; 64]),
+                };
+                grant.signature = Signature(parent.sign(&grant.signed(&overlay)));
+                parent = below;
+                Arc::new(grant)
+            })
+            .collect()
     }
 
     /// A grant, with the slot of the first one.

@@ -6,18 +6,23 @@ use crate::time::Time;
 
 /// A token bucket, kept as the moment at which it is full again.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bucket {
+pub(in crate::cloak) struct Bucket {
     full_at: Time,
 }
 
 impl Bucket {
     /// Takes one of `burst` tokens, of which `rate` come back per second.
-    pub(super) fn pass(&mut self, (rate, burst): (u32, u32), now: Time) -> bool {
+    pub(in crate::cloak) fn pass(&mut self, (rate, burst): (u32, u32), now: Time) -> bool {
         self.pass_above(0, (rate, burst), now)
     }
 
     /// The same, while more than `kept` tokens are left.
-    pub(super) fn pass_above(&mut self, kept: u32, (rate, burst): (u32, u32), now: Time) -> bool {
+    pub(in crate::cloak) fn pass_above(
+        &mut self,
+        kept: u32,
+        (rate, burst): (u32, u32),
+        now: Time,
+    ) -> bool {
         let each = Duration::from_secs(1) / rate.max(1);
         let debt = self.full_at.since(now);
         if debt + each * kept.saturating_add(1) > each * burst {
