@@ -287,7 +287,7 @@ pub const DIRECTORY_DIGESTS: (u32, u32) = (1, 5);
 /// digest.
 pub const DIRECTORY_SYNCS: (u32, u32) = (50, 100);
 /// Signatures checked per second and burst (R-D6), a hundredth of a core; puts are refused when half of the
-/// burst is used up, the rest is for answers and copies.
+/// burst is used up, copies wait for the next digest when three quarters are, the rest is for answers.
 pub const DIRECTORY_CHECKS: (u32, u32) = (200, 200);
 /// Neighbours whose rates are remembered; those that were silent longest are forgotten beyond.
 pub const DIRECTORY_RATES_MAX: usize = 2 * LINKS_MAX;

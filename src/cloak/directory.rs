@@ -159,6 +159,17 @@ enum Rate {
     Syncs,
 }
 
+/// Where a record comes from whose signature is to be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// It answers a request of ours.
+    Answer,
+    /// A neighbour compares copies with us.
+    Copy,
+    /// Somebody wants it kept.
+    Put,
+}
+
 /// Who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiter {
@@ -478,10 +489,15 @@ impl Directory {
         pass
     }
 
-    /// Whether a signature may be checked now; puts come last (R-D6).
-    fn may_check(&mut self, is_put: bool, now: Time) -> bool {
+    /// Whether a signature may be checked now; puts come last (R-D6), and answers first: others send copies and puts
+    /// as they like, but answer only what this node asks.
+    fn may_check(&mut self, check: Check, now: Time) -> bool {
         let (_, burst) = DIRECTORY_CHECKS;
-        let kept = if is_put { burst / 2 } else { 0 };
+        let kept = match check {
+            Check::Answer => 0,
+            Check::Copy => burst / 4,
+            Check::Put => burst / 2,
+        };
         let pass = self.checks.pass_above(kept, DIRECTORY_CHECKS, now);
         self.stats.limited += u64::from(!pass);
         pass
@@ -537,7 +553,7 @@ impl Directory {
 
     /// Checks a record that an answer brought; the budget is that of readers.
     fn check(&mut self, bytes: &[u8], context: Context<'_>) -> Option<Genuine> {
-        if !self.may_check(false, context.now) {
+        if !self.may_check(Check::Answer, context.now) {
             return None;
         }
         Genuine::check(bytes, &self.overlay, &*self.verifier).ok()

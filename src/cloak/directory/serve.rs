@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cloak::compass::{Hop, Toward, Way};
 use crate::cloak::directory::genuine::{Genuine, sub_key};
 use crate::cloak::directory::store::{Kept, Place, Rank, Standing, Store};
-use crate::cloak::directory::{Context, Directory, Rate, Waiter};
+use crate::cloak::directory::{Check, Context, Directory, Rate, Waiter};
 use crate::limits::HOPS_MAX;
 use crate::name::Name;
 use crate::wire::codec::VARINT_MAX;
@@ -112,7 +112,7 @@ impl Directory {
         let standing = Standing::of(context.compass, key);
         if standing.rank == Rank::Elsewhere
             || !self.pass(from, Rate::Puts, context.now)
-            || !self.may_check(true, context.now)
+            || !self.may_check(Check::Put, context.now)
         {
             return (Outcome::Busy, None);
         }

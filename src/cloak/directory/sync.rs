@@ -12,7 +12,7 @@ use crate::cloak::compass::{Compass, Span, Toward, WATERMARK_START, Way};
 use crate::cloak::directory::errand::Why;
 use crate::cloak::directory::genuine::{Genuine, sub_key};
 use crate::cloak::directory::store::{Place, Rank, Standing, listed, tag};
-use crate::cloak::directory::{Context, Directory, Misbehaviour};
+use crate::cloak::directory::{Check, Context, Directory, Misbehaviour};
 use crate::limits::{
     DIRECTORY_DIGEST, DIRECTORY_PACE, DIRECTORY_PUSHES_MAX, DIRECTORY_SETTLE, DIRECTORY_UNCONFIRMED,
 };
@@ -344,7 +344,7 @@ impl Directory {
                 continue;
             }
             // The next digest brings what is left.
-            if !self.may_check(false, context.now) {
+            if !self.may_check(Check::Copy, context.now) {
                 break;
             }
             let genuine = Genuine::check(bytes, &self.overlay, &*self.verifier);

@@ -180,17 +180,48 @@ fn a_flood_of_puts_is_held_to_its_rate_and_share() {
 }
 
 #[test]
-fn signature_checks_are_bounded_and_puts_give_way_first() {
+fn signature_checks_are_bounded_and_answers_come_first() {
     let mut duel = Duel::new();
     let now = duel.world.now;
     let directory = &mut duel.world.nodes[0];
-    let puts = (0..1_000)
-        .filter(|_| directory.may_check(true, now))
-        .count();
-    let reads = (0..1_000)
-        .filter(|_| directory.may_check(false, now))
-        .count();
-    assert_eq!((puts, reads), (100, 100));
+    let mut checked = |check| {
+        let tries = (0..1_000).filter(|_| directory.may_check(check, now));
+        tries.count()
+    };
+    let puts = checked(Check::Put);
+    let copies = checked(Check::Copy);
+    let answers = checked(Check::Answer);
+    assert_eq!((puts, copies, answers), (100, 50, 50));
+}
+
+#[test]
+fn who_sends_copies_all_the_time_spoils_no_look_up() {
+    let mut duel = Duel::new();
+    duel.world.publish(1);
+    duel.world.run(SECOND * 5);
+    let seeds = duel.fitting(30);
+    let from = duel.world.name(1);
+    let mut query = 0;
+    // As many messages as are tolerated, each full of new records.
+    for round in 0..DIRECTORY_SYNCS.0 * 6 {
+        if round == DIRECTORY_SYNCS.0 * 2 {
+            query = duel.world.lookup(0, 1);
+        }
+        let seq = duel.world.present() + u64::from(round);
+        let records: Vec<_> = seeds
+            .iter()
+            .map(|seed| duel.sign(*seed, seq, 100))
+            .collect();
+        let copies = records.iter().map(|record| (0, &**record.bytes()));
+        let bytes = encoded(&Message::Copies(copies.collect()));
+        let handled = duel.world.with(0, |directory, compass, now| {
+            directory.handle(from, &bytes, compass, now)
+        });
+        assert_eq!(handled, Ok(()));
+        duel.world.run(SECOND / DIRECTORY_SYNCS.0);
+    }
+    assert!(duel.world.nodes[0].stats().limited > 0);
+    assert!(duel.world.found(0, query).is_some());
 }
 
 #[test]
