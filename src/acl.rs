@@ -26,7 +26,7 @@ use ipnet::IpNet;
 use crate::name::Name;
 use crate::wire::target::{Host, HostName, Target};
 
-mod address;
+pub(crate) mod address;
 mod pattern;
 
 pub(crate) use self::address::Canonical;

@@ -26,7 +26,11 @@ pub const FRAMES_PER_LINK_KEY: u64 = 1 << 20;
 /// edge is so long that both metrics are the same.
 pub const DEGREES: (u32, u32) = (3, 256);
 /// Nodes found by the overlay that are dialled at once; further ones wait until the core asks again.
-pub const FOUND_DIALS_AT_ONCE: usize = 8;
+pub const FOUND_DIALS_AT_ONCE: usize = 16;
+/// Least pause between two tries to dial one of them.
+pub const FOUND_PAUSE: Duration = Duration::from_secs(5);
+/// Addresses of one endpoint of theirs that are dialled; a name may stand for any number.
+pub const FOUND_ADDRESSES_MAX: usize = 4;
 /// Pause between tries to link directly to the peer of a session that goes through relays, first and longest.
 pub const SHORTCUT_PAUSE: Duration = Duration::from_secs(10);
 /// See [`SHORTCUT_PAUSE`].

@@ -22,6 +22,7 @@ use crate::lcm::pump::Moved;
 use crate::limits::{DIRECTORY_BYTES_MAX, OVERLAY_MEMORY_PART, RELAY_NODE_MAX};
 use crate::name::certificate::{LocalParty, OverlayId, StaticKey, Terms};
 use crate::name::{Identity, Name};
+use crate::net::addresses;
 use crate::net::clock::{Clock, calendar};
 use crate::net::tasks::Tasks;
 use crate::net::watch::NetworkWatch;
@@ -183,6 +184,7 @@ impl Part {
             inlets.commands.clone(),
             tasks.clone(),
             random.fork(),
+            addresses::reachable,
         );
         let resumed = Arc::new(Notify::new());
         let resumes = Arc::clone(&resumed);
