@@ -56,12 +56,13 @@ pub const SEEK_PAUSE: Duration = Duration::from_millis(250);
 pub const SEEK_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// How long `muses lookup` waits for the directory, which gives up by itself before.
 pub const LOOKUP_PATIENCE: Duration = Duration::from_secs(15);
-/// How long a step of `muses trace` waits for its answer.
+/// After this long without an answer a step of `muses trace` is asked again, and the two behind it with it; and after so long
+/// at least the trace ends.
+pub const TRACE_QUICK: Duration = Duration::from_millis(300);
+/// See [`TRACE_QUICK`].
 pub const TRACE_PATIENCE: Duration = Duration::from_secs(2);
-/// Questions of one step of a trace.
-pub const TRACE_TRIES: u32 = 2;
-/// Steps in a row without an answer after which a trace ends.
-pub const TRACE_SILENT_MAX: u32 = 3;
+/// The same in round trips of the slowest answer so far, where that is more.
+pub const TRACE_ROUNDS: (u32, u32) = (2, 4);
 /// Hops that a packet may still make when it leaves its sender (R-O1).
 pub const HOPS_MAX: u8 = 64;
 

@@ -1,6 +1,7 @@
 //! What control and signals may ask of a running node.
 
 mod overlay;
+mod trace;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

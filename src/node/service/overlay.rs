@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::cloak::overlay::{Absence, Found, Traced};
 use crate::config::aliases::EMBEDDED;
@@ -14,21 +14,12 @@ use crate::control::overlay::{
 use crate::control::service::Unanswered;
 use crate::core::{NeighbourView, OverlayView, Role, SessionView, Way};
 use crate::engine::Command;
-use crate::limits::{HOPS_MAX, LOOKUP_PATIENCE, TRACE_PATIENCE, TRACE_SILENT_MAX, TRACE_TRIES};
+use crate::limits::{HOPS_MAX, LOOKUP_PATIENCE};
 use crate::name::Name;
+use crate::node::service::trace::{Step, Walk};
 use crate::node::service::{Handle, millis};
 use crate::wire::failure::OpenFailure;
 use crate::wire::location::Location;
-
-/// What became of one question to the nodes on a way.
-enum Step {
-    /// This one answered, after this long.
-    Answer(Traced, Duration),
-    /// Nobody answered.
-    Silent,
-    /// No neighbour is on the way.
-    NoWay,
-}
 
 impl Handle {
     pub(super) fn overlay(&self, view: OverlayView) -> OverlayStatus {
@@ -162,40 +153,56 @@ impl Handle {
             return Ok(hops.send(hop).await.is_ok());
         }
         let mut places = Vec::new();
-        let mut silent = 0;
-        for left in 0..HOPS_MAX {
-            let mut step = self.step(name, &places, left).await;
-            if left == 0 && matches!(step, Step::NoWay) {
+        let mut walk = Walk::default();
+        let mut left = 0;
+        while left < HOPS_MAX {
+            let mut steps = walk.next(left, |left| self.who(name, &places, left)).await;
+            if left == 0 && matches!(steps.first(), Some(Step::NoWay)) {
                 places = self.found(name).await?.locations;
-                step = self.step(name, &places, left).await;
-                if matches!(step, Step::NoWay) {
+                steps = walk.next(left, |left| self.who(name, &places, left)).await;
+                if matches!(steps.first(), Some(Step::NoWay)) {
                     let shown = self.routing.show(name);
                     let message = format!("no neighbour is on the way to {shown}");
                     return Err(unanswered(OpenFailure::NoPath, message));
                 }
             }
-            let mut hop = HopStatus {
-                hop: u32::from(left) + 1,
-                ..HopStatus::default()
-            };
-            let mut end = false;
-            if let Step::Answer(traced, took) = step {
-                silent = 0;
-                end = traced.name == name;
-                hop.name = Some(traced.name.to_string());
-                hop.alias = self.alias(traced.name);
-                hop.place = PlaceStatus::of(&traced.place);
-                hop.ms = Some(fractional_millis(took));
-            } else {
-                silent += 1;
+            let last = steps
+                .iter()
+                .rposition(|step| matches!(step, Step::Answer(..)));
+            // Those behind the last one that answered are asked again.
+            let count = last.map_or(steps.len(), |last| last + 1);
+            for step in steps.into_iter().take(count) {
+                left += 1;
+                let hop = self.hop(left, step);
+                let end = hop.name.as_deref() == Some(&*name.to_string());
+                // Who listened may have gone away.
+                let heard = hops.send(hop).await.is_ok();
+                if end || !heard {
+                    return Ok(end);
+                }
             }
-            // Who listened may have gone away.
-            let heard = hops.send(hop).await.is_ok();
-            if end || silent >= TRACE_SILENT_MAX || !heard {
-                return Ok(end);
+            if last.is_none() {
+                return Ok(false);
             }
         }
         Ok(false)
+    }
+
+    fn hop(&self, number: u8, step: Step) -> HopStatus {
+        let hop = HopStatus {
+            hop: u32::from(number),
+            ..HopStatus::default()
+        };
+        match step {
+            Step::Answer(traced, took) => HopStatus {
+                name: Some(traced.name.to_string()),
+                alias: self.alias(traced.name),
+                place: PlaceStatus::of(&traced.place),
+                ms: Some(fractional_millis(took)),
+                ..hop
+            },
+            Step::Silent | Step::NoWay => hop,
+        }
     }
 
     /// The only step to a node that is linked.
@@ -216,22 +223,12 @@ impl Handle {
         })
     }
 
-    /// Asks one node on the way, again when it does not answer.
-    async fn step(&self, name: Name, places: &[Location], left: u8) -> Step {
-        for _ in 0..TRACE_TRIES {
-            let (reply, traced) = oneshot::channel();
-            let begun = Instant::now();
-            let ask = Command::Trace(name, places.to_vec(), left, reply);
-            if self.own.inlets.commands.send(ask).await.is_err() {
-                return Step::NoWay;
-            }
-            match timeout(TRACE_PATIENCE, traced).await {
-                Ok(Ok(traced)) => return Step::Answer(traced, begun.elapsed()),
-                Ok(Err(_)) => return Step::NoWay,
-                Err(_) => {}
-            }
-        }
-        Step::Silent
+    /// Asks one node on the way; none when no neighbour is on it.
+    async fn who(&self, name: Name, places: &[Location], left: u8) -> Option<Traced> {
+        let (reply, traced) = oneshot::channel();
+        let ask = Command::Trace(name, places.to_vec(), left, reply);
+        self.own.inlets.commands.send(ask).await.ok()?;
+        traced.await.ok()
     }
 }
 
