@@ -10,6 +10,7 @@ use crate::name::Name;
 use crate::time::Time;
 use crate::wire::link::Route;
 use crate::wire::location::Location;
+use crate::wire::tag::Tag;
 
 /// Where a frame goes that came by a link.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl Core {
             self.path_broken(ingress, &route, Broken::Stuck, now);
             return Onward::Nowhere;
         }
-        match self.overlay.decide(&route, Some(from), None) {
+        match self.past_doubt(&route, from) {
             Verdict::Here => Onward::Here(route),
             Verdict::Next {
                 neighbour,
@@ -53,6 +54,23 @@ impl Core {
             }
             Verdict::Drop => Onward::Nowhere,
         }
+    }
+
+    /// Decides on a frame of a neighbour. One whose link owes an answer may be dead: another one that is strictly closer to
+    /// the frame's place than this node, too, is taken before it.
+    fn past_doubt(&self, route: &Route, ingress: Tag) -> Verdict {
+        let first = self.overlay.decide(route, Some(ingress), None);
+        let Verdict::Next { neighbour, .. } = first else {
+            return first;
+        };
+        let link = self.neighbours.preferred(neighbour);
+        let link = link.and_then(|link| self.links.get(&link));
+        if !link.is_some_and(|link| link.life.is_doubted()) {
+            return first;
+        }
+        let other = self.overlay.decide(route, Some(ingress), Some(neighbour));
+        let is_back = matches!(other, Verdict::Next { neighbour, .. } if neighbour == ingress);
+        if is_back { first } else { other }
     }
 
     /// The sender of a frame is told that it goes no further, unless it is a neighbour's own mistake.

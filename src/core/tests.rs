@@ -3,6 +3,7 @@ mod clock;
 mod cookies;
 mod denied;
 mod direct;
+mod doubt;
 mod hostile;
 mod links;
 mod memory;
