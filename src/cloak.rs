@@ -17,4 +17,5 @@ pub mod tree;
 mod bearings;
 mod fixed;
 mod notices;
+mod probe;
 mod rate;

@@ -430,6 +430,19 @@ pub const TREE_CHECKED_MAX: (usize, usize) = (16, 4);
 pub const TREE_CHECKS_EACH: (u32, u32) = (40, 400);
 /// See [`TREE_CHECKS_EACH`].
 pub const TREE_CHECKS: (u32, u32) = (400, 4_000);
+/// Pause between two probes of the own place (R-O5), up to a quarter more or less by chance.
+pub const PROBE_EVERY: Duration = Duration::from_secs(60);
+/// The class of a tree from which on the pause doubles with each further one, and how often it does: at 4,096 nodes a root
+/// passes 70 probes a second, as few as its neighbours are sure to hand on.
+pub const PROBE_CLASS: (u8, u8) = (12, 4);
+/// Pause between one that was lost and the next: time for a tree to mend.
+pub const PROBE_AGAIN: Duration = Duration::from_secs(5);
+/// Least pause between two while sessions wait in vain.
+pub const PROBE_SOON: Duration = Duration::from_secs(10);
+/// A probe that has not come home for this long is lost.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(3);
+/// A parent that was left because probes were lost is not asked again for this long, and no other one left.
+pub const TREE_SHUNNED: Duration = Duration::from_secs(300);
 /// Messages that wait for their owner, per neighbour and in all beside; announcements beyond are dropped and come with
 /// the next reminder.
 pub const TREE_QUEUE_MAX: (usize, usize) = (16, 64);

@@ -120,6 +120,7 @@ struct Row {
     homeless: u64,
     misbehaviour: u64,
     unchecked: u64,
+    parents_left: u64,
     /// Under churn if there is any, else settled.
     dht_success: Option<f64>,
     dht_success_settled: Option<f64>,
@@ -285,6 +286,7 @@ impl Row {
             homeless: runs.iter().map(|run| run.homeless).sum(),
             misbehaviour: runs.iter().map(|run| run.misbehaviour).sum(),
             unchecked: runs.iter().map(|run| run.unchecked).sum(),
+            parents_left: runs.iter().map(|run| run.parents_left).sum(),
             dht_success: share(&runs, |run| run.churn.map(|churn| churn.lookups)).or(found),
             dht_success_settled: found,
             dht_hops_mean: directory(|directory| directory.hops.mean()),
@@ -336,11 +338,16 @@ impl Row {
             );
         }
         line += &format!(" {:>7.1}", self.wall_s);
-        let faults = [self.homeless, self.misbehaviour, self.unchecked];
+        let faults = [
+            self.homeless,
+            self.misbehaviour,
+            self.unchecked,
+            self.parents_left,
+        ];
         if faults.iter().any(|fault| *fault > 0) {
             line += &format!(
-                "  ! {} without a place, {} links closed, {} statements unchecked",
-                self.homeless, self.misbehaviour, self.unchecked
+                "  ! {} without a place, {} links closed, {} statements unchecked, {} parents left",
+                self.homeless, self.misbehaviour, self.unchecked, self.parents_left
             );
         }
         line + "\n"

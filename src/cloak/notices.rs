@@ -65,6 +65,11 @@ impl Notices {
         self.events.pop_front()
     }
 
+    /// Sends a notice to a neighbour, with a routing header of its own.
+    pub(in crate::cloak) fn send(&mut self, to: Name, message: Vec<u8>) {
+        self.messages.push_back((to, message));
+    }
+
     /// Whether a neighbour may cause one more notice now.
     fn may(&mut self, neighbour: Tag, now: Time) -> bool {
         let Some(neighbour) = self.neighbours.get_mut(&neighbour) else {
@@ -106,7 +111,7 @@ impl Overlay {
         let Ok((route, notice)) = Notice::decode(message) else {
             return Err(Misbehaviour::Malformed);
         };
-        if !self.notices.may(from.tag(), now) {
+        if self.is_probe(&route, &notice, now) || !self.notices.may(from.tag(), now) {
             return Ok(());
         }
         let here = route.to == self.me.tag();

@@ -12,6 +12,7 @@ use crate::cloak::directory::{self, Directory};
 use crate::cloak::forward::Verdict;
 use crate::cloak::geometry::{Geometry, Metric};
 use crate::cloak::notices::Notices;
+use crate::cloak::probe::Probes;
 use crate::cloak::tree::{self, Strict, Tree, Verify};
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
@@ -118,9 +119,10 @@ pub enum Event {
 pub struct Overlay {
     pub(in crate::cloak) me: Name,
     geometry: Arc<Geometry>,
-    tree: Tree,
+    pub(in crate::cloak) tree: Tree,
     directory: Directory,
     pub(in crate::cloak) notices: Notices,
+    pub(in crate::cloak) probes: Probes,
     /// From the tree; the directory has heard of them.
     events: VecDeque<Event>,
 }
@@ -149,6 +151,7 @@ impl Overlay {
             tree,
             directory: Directory::new(directory, random.fork(), now),
             notices: Notices::default(),
+            probes: Probes::new(random.fork(), now),
             events: VecDeque::new(),
         };
         overlay.tell_directory(now);
@@ -194,7 +197,7 @@ impl Overlay {
     }
 
     /// Tells the directory what has happened to the tree.
-    fn tell_directory(&mut self, now: Time) {
+    pub(in crate::cloak) fn tell_directory(&mut self, now: Time) {
         let (mut moved, mut keys, mut root) = (false, false, false);
         while let Some(event) = self.tree.poll_event() {
             self.events.push_back(match event {
@@ -214,6 +217,9 @@ impl Overlay {
                 tree::Event::WantLink(name) => Event::WantLink(name),
                 tree::Event::NoPlace(name) => Event::NoPlace(name),
             });
+        }
+        if moved || root {
+            self.restart_probes(now);
         }
         if moved {
             let places = self.tree.locations();
@@ -294,7 +300,9 @@ impl Overlay {
 
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Time {
-        self.tree.poll_timeout().min(self.directory.poll_timeout())
+        let directory = self.directory.poll_timeout();
+        let probes = self.probes.next();
+        self.tree.poll_timeout().min(directory).min(probes)
     }
 
     /// Lets time pass.
@@ -305,6 +313,9 @@ impl Overlay {
         }
         if self.directory.poll_timeout() <= now {
             self.ask_directory(|directory, bearings| directory.handle_timeout(bearings, now));
+        }
+        if self.probes.next() <= now {
+            self.run_probes(now);
         }
     }
 

@@ -45,6 +45,7 @@ use crate::cloak::tree::neighbour::{Aliases, Neighbour, leads};
 use crate::cloak::tree::proof::Proofs;
 use crate::cloak::tree::root::Office;
 use crate::cloak::tree::state::{Feasible, Own};
+use crate::limits::TREE_ASK_AFTER;
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::random::Random;
@@ -300,6 +301,32 @@ impl Tree {
     /// The parent; none at the root, and while there is none.
     pub const fn parent(&self) -> Option<Name> {
         self.own.parent
+    }
+
+    /// Neighbours that could be this node's parent as well as the one that is: they hang in the same tree, and not on
+    /// this node. None for a node that accepts no children, which nobody looks for behind its parent.
+    pub fn spares(&self, now: Time) -> impl Iterator<Item = Name> {
+        let parent = self.own.parent;
+        let may = parent.is_some() && self.settings.relay;
+        let neighbours = self.neighbours.iter().filter(move |_| may);
+        let spares = neighbours.filter(move |(name, neighbour)| {
+            let place = neighbour.place.as_deref();
+            let fits = place.is_some_and(|place| {
+                place.is_open() && rank::same(&place.charter, &self.own.charter)
+            });
+            fits && Some(**name) != parent && neighbour.refused_until <= now
+        });
+        spares.map(|(name, _)| *name)
+    }
+
+    /// Whether the way up is whole, as far as this node knows.
+    pub fn is_whole(&self, now: Time) -> bool {
+        self.cut.is_none() && now.since(self.own.pulse_at) < TREE_ASK_AFTER
+    }
+
+    /// The logarithm to base 2 of the number of the tree's nodes, roughly; by the word of the root.
+    pub fn class(&self) -> u8 {
+        self.own.charter.class
     }
 
     /// The children.

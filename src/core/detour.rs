@@ -95,6 +95,9 @@ impl Core {
         let carrier = entry.carrier.as_ref().filter(|_| waits);
         let relayed = carrier.is_some_and(|by| by.route.to_location != Location::Neighbour);
         let peer = entry.session.peer();
+        if relayed {
+            self.overlay.suspect(now);
+        }
         let known = self.peers.get_mut(&peer).filter(|_| relayed);
         if known.is_some_and(|known| known.detour.turn(now)) {
             self.reroute_all(Some(peer), now);

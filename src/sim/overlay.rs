@@ -94,6 +94,7 @@ pub fn run(plan: &Plan) -> Figures {
     }
     figures.misbehaviour = world.misbehaviour;
     figures.unchecked = world.unchecked();
+    figures.parents_left = world.parents_left();
     figures
 }
 

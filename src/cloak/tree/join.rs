@@ -52,8 +52,7 @@ impl Tree {
         let Some(place) = neighbour.place.as_deref() else {
             return false;
         };
-        let open = place.relay && !place.below && place.cut.is_none() && place.depth() < PATH_MAX;
-        if !open || self.own.parent == Some(*name) || neighbour.refused_until > now {
+        if !place.is_open() || self.own.parent == Some(*name) || neighbour.refused_until > now {
             return false;
         }
         let order = rank::compare(&place.charter, &self.own.charter);
@@ -489,6 +488,16 @@ impl Tree {
         }
     }
 
+    /// Leaves the parent for another one, and does not come back to it for a while.
+    pub(in crate::cloak) fn leave_parent(&mut self, pause: Duration, now: Time) {
+        if let Some(parent) = self.own.parent {
+            self.avoid(parent, pause, now);
+            self.send(parent, &Message::Leave);
+            self.lose_parent(now);
+            self.reschedule();
+        }
+    }
+
     /// The way up is broken above so many steps: all neighbours are told.
     pub(super) fn cut_off(&mut self, steps: u8) {
         if self.cut.is_some_and(|known| known >= steps) {
@@ -549,10 +558,8 @@ impl Tree {
                 })
             })
         });
-        if let Some(name) = self.own.parent.filter(|_| twice) {
-            self.avoid(name, TREE_AVOIDED, now);
-            self.send(name, &Message::Leave);
-            self.lose_parent(now);
+        if twice {
+            self.leave_parent(TREE_AVOIDED, now);
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::limits::{
     TREE_ALIASES_MAX, TREE_GRACE, TREE_MESSAGES_PER_SECOND, TREE_REFUSED, TREE_ROOTS_PER_SECOND,
 };
 use crate::time::Time;
+use crate::wire::location::PATH_MAX;
 use crate::wire::tree::Charter;
 
 /// A former place.
@@ -88,6 +89,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Whether others can hang on it as far as it says, this node among them.
+    pub(super) fn is_open(&self) -> bool {
+        self.relay && !self.below && self.cut.is_none() && self.depth() < PATH_MAX
+    }
+
     /// Depth at which a child would look for it: that of a root is its seat's.
     pub(super) fn depth(&self) -> usize {
         if self.root { 0 } else { self.path.len() }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::cloak::tree::children::{Child, Children, State};
 use crate::cloak::tree::state::Own;
 use crate::cloak::tree::{Event, Settings, Tree, rank};
-use crate::limits::{TREE_ANSWER, TREE_CHARTER_PAUSE, TREE_DEPUTIES_MAX, TREE_GRACE, TREE_PULSE};
+use crate::limits::{
+    TREE_ANSWER, TREE_CHARTER_PAUSE, TREE_DEPUTIES_MAX, TREE_GRACE, TREE_PULSE, TREE_REFUSED,
+};
 use crate::name::Name;
 use crate::name::certificate::LocalParty;
 use crate::time::{Calendar, Time};
@@ -95,6 +97,10 @@ impl Tree {
 
     /// Founds a tree, with this node and all that hangs on it.
     pub(super) fn found(&mut self, now: Time) {
+        // In need whoever was left will do.
+        for neighbour in self.neighbours.values_mut() {
+            neighbour.refused_until = neighbour.refused_until.min(now + TREE_REFUSED);
+        }
         self.home = Some(self.own.charter.tree);
         let class = rank::class(self.children.weight(), 0);
         let tree = self.random.number();

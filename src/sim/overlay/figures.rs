@@ -123,6 +123,8 @@ pub struct Figures {
     pub misbehaviour: u64,
     /// Statements that honest nodes made faster than others may check them: a bound that is too tight.
     pub unchecked: u64,
+    /// Parents that nodes left since probes of their own places were lost: false alarms where nobody is hostile.
+    pub parents_left: u64,
     /// Bytes of overlay messages, link frames included, per node and minute in quiet.
     pub control_bytes: f64,
     /// Bytes of memory of a node's overlay state, its share of the directory left out.

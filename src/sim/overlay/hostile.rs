@@ -10,7 +10,7 @@ use crate::cloak::compass::Compass;
 use crate::cloak::directory::genuine::{Genuine, Said};
 use crate::limits::{DIRECTORY_LIFE, DIRECTORY_LOOKUP};
 use crate::sim::overlay::Plan;
-use crate::sim::overlay::figures::{Tries, float};
+use crate::sim::overlay::figures::{Tries, count, float};
 use crate::sim::overlay::graph::{pairs, pick};
 use crate::sim::overlay::node::calendar;
 use crate::sim::overlay::world::{Event, World};
@@ -73,6 +73,15 @@ impl Malice {
     ];
 }
 
+impl Malice {
+    const fn span(self) -> Duration {
+        match self {
+            Self::Swallow => ATTACK_LONG,
+            _ => ATTACK,
+        }
+    }
+}
+
 /// What a hostile node did to the others. Who has come to hang below it is not outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Harm {
@@ -86,6 +95,10 @@ pub struct Harm {
     pub outside_first: Tries,
     /// Packets from or to honest nodes that hung below it, at the end.
     pub below_late: Tries,
+    /// Children of it that had another neighbour which did not hang on it: those that have left it at the end.
+    pub left: Tries,
+    /// Packets from outside to those that have left, at the end.
+    pub left_late: Tries,
     /// Look-ups of each other by nodes outside, at the end.
     pub lookups: Tries,
     /// Share of all keys that are not held by nodes outside at the end.
@@ -107,6 +120,8 @@ pub struct Harm {
 
 /// How long an attack lasts.
 const ATTACK: Duration = Duration::from_secs(40);
+/// The same for one that is noticed by probes, which take their time.
+const ATTACK_LONG: Duration = Duration::from_secs(150);
 /// Look-ups at the end, and the pause between two.
 const LOOKUPS: (usize, Duration) = (1_000, Duration::from_millis(5));
 /// Nodes that come and know nobody but the hostile one and one other at first.
@@ -122,10 +137,12 @@ pub fn attack(plan: &Plan, malice: Malice) -> Harm {
     let mut world = World::new(plan);
     world.grow();
     let (attacker, below) = world.of_middling_size();
+    let free = world.free_children(attacker, &below);
     let mut siege = Siege {
         places: world.places(),
         honest: world.honest(attacker),
         below,
+        free,
         world,
         attacker,
         harm: Harm::default(),
@@ -146,6 +163,8 @@ struct Siege {
     honest: Vec<usize>,
     /// Who hung below the hostile node before.
     below: BTreeSet<usize>,
+    /// Which of its children had another neighbour, not below it.
+    free: Vec<usize>,
     harm: Harm,
 }
 
@@ -163,7 +182,7 @@ impl Siege {
         let outside = self.outside();
         self.world.turn(self.attacker, malice, &outside);
         let sample = pairs(&outside, PAIRS, &mut self.world.random);
-        let end = self.world.now + ATTACK;
+        let end = self.world.now + malice.span();
         while self.world.now < end {
             self.world.run(self.world.now + Duration::from_secs(1));
             let outside: BTreeSet<_> = self.outside().into_iter().collect();
@@ -207,6 +226,17 @@ impl Siege {
         let mixed = pairs(&self.honest, PAIRS_LATE, &mut world.random).into_iter();
         let is_below = |node: &usize| below.contains(node);
         harm.below_late = world.reached(mixed.filter(|(a, b)| is_below(a) || is_below(b)));
+        let (stayed, left): (Vec<_>, Vec<_>) = self
+            .free
+            .iter()
+            .copied()
+            .partition(|child| below.contains(child));
+        harm.left.made = count(self.free.len());
+        harm.left.good = harm.left.made - count(stayed.len());
+        let ways = left
+            .iter()
+            .flat_map(|to| outside.iter().map(move |from| (*from, *to)));
+        harm.left_late = world.reached(ways.collect::<Vec<_>>());
         let newcomers = self.places.len()..world.nodes.len();
         let newcomers = newcomers.filter(|newcomer| !below.contains(newcomer));
         let ways = newcomers.flat_map(|newcomer| outside.iter().map(move |to| (newcomer, *to)));
@@ -247,6 +277,23 @@ impl World {
         others
             .filter(|node| is_below(place(*node), &places, number))
             .collect()
+    }
+
+    /// Children of a node that have another neighbour beside those below it.
+    fn free_children(&self, number: usize, below: &BTreeSet<usize>) -> Vec<usize> {
+        let name = self.name(number);
+        let is_free = |child: &usize| {
+            let Some(node) = self.nodes.get(*child) else {
+                return false;
+            };
+            let parent = node
+                .overlay
+                .as_ref()
+                .and_then(|overlay| overlay.tree().parent());
+            let mut others = node.links.keys();
+            parent == name && others.any(|peer| *peer != number && !below.contains(peer))
+        };
+        below.iter().copied().filter(is_free).collect()
     }
 
     /// Of the nodes with at most a quarter of all others below themselves the one with most, and who hangs

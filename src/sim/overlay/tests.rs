@@ -36,6 +36,7 @@ fn small_overlays_settle_and_deliver_everything() {
             assert_eq!(figures.homeless, 0, "{plan:?}");
             assert_eq!(figures.misbehaviour, 0, "{plan:?}");
             assert_eq!(figures.unchecked, 0, "{plan:?}");
+            assert_eq!(figures.parents_left, 0, "{plan:?}");
             assert_eq!(figures.delivery.made, 600, "{plan:?}");
             assert_eq!(figures.delivery.good, 600, "{plan:?}");
         }
@@ -105,7 +106,12 @@ fn besiege(malice: Malice) -> Harm {
 #[test]
 fn who_drops_what_he_should_carry_harms_what_hangs_below_him() {
     let harm = besiege(Malice::Swallow);
-    assert!(harm.outside_first.share() < Some(1.0), "{harm:?}");
+    assert!(harm.below_late.share() < Some(1.0), "{harm:?}");
+    // Who can go elsewhere does, and is reached again.
+    assert!(harm.left.made > 1, "{harm:?}");
+    for tries in [harm.left, harm.left_late] {
+        assert_eq!(tries.good, tries.made, "{harm:?}");
+    }
     besiege(Malice::Mute);
 }
 

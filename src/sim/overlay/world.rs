@@ -546,6 +546,12 @@ impl World {
         self.nodes.get_mut(number)?.overlay.as_mut()
     }
 
+    /// Parents that nodes which live have left since their probes were lost.
+    pub(super) fn parents_left(&self) -> u64 {
+        let overlays = self.nodes.iter().filter_map(|node| node.overlay.as_ref());
+        overlays.map(Overlay::parents_left).sum()
+    }
+
     /// Statements that nodes which live have not looked at.
     pub(super) fn unchecked(&self) -> u64 {
         let overlays = self.nodes.iter().filter_map(|node| node.overlay.as_ref());
