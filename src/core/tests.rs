@@ -2,7 +2,6 @@ mod burst;
 mod clock;
 mod cookies;
 mod denied;
-mod direct;
 mod doubt;
 mod hostile;
 mod links;
