@@ -74,7 +74,13 @@ impl Place {
     pub(crate) fn new(name: String) -> Self {
         ip(&format!("netns add {name}"));
         ip(&format!("-n {name} link set lo up"));
-        Self { name }
+        let place = Self { name };
+        // Addresses are whole at once: a browser drops its requests when one becomes so seconds later.
+        for which in ["all", "default"] {
+            let no_probes = format!("net.ipv6.conf.{which}.accept_dad=0");
+            place.run(&["sysctl", "-qw", &no_probes]);
+        }
+        place
     }
 
     /// What runs a program in it.
