@@ -3,7 +3,8 @@
 //! Requests travel hop by hop towards a key, answers hop by hop towards the place of who asked. The
 //! others are for the neighbour alone, who keeps copies of what its sender is responsible for.
 
-use crate::wire::codec::{DecodeError, Reader, Write};
+use crate::limits::HOPS_MAX;
+use crate::wire::codec::{DecodeError, Reader, VARINT_MAX, Write};
 use crate::wire::location::Location;
 use crate::wire::record::RECORD_BYTES_MAX;
 use crate::wire::tag::Tag;
@@ -360,6 +361,28 @@ impl<'a> Request<'a> {
 }
 
 impl<'a> Answer<'a> {
+    /// The answer to a request, as it leaves who answers: it goes to where the request says that it came from,
+    /// and as it came, by the tree or not.
+    pub fn to(
+        request: &Request<'_>,
+        outcome: Outcome,
+        token: [u8; TOKEN_LEN],
+        record: &'a [u8],
+    ) -> Self {
+        Self {
+            by_tree: request.by_tree,
+            hops: HOPS_MAX,
+            watermark: VARINT_MAX,
+            nonce: request.nonce,
+            index: request.index,
+            to: request.from,
+            to_location: request.from_location.clone(),
+            outcome,
+            token,
+            record,
+        }
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(ANSWER);
         out.put_u8(if self.by_tree { BY_TREE } else { 0 });

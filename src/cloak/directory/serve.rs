@@ -6,9 +6,7 @@ use crate::cloak::compass::{Hop, Toward, Way};
 use crate::cloak::directory::genuine::{Genuine, sub_key};
 use crate::cloak::directory::store::{Kept, Place, Rank, Standing, Store};
 use crate::cloak::directory::{Check, Context, Directory, Rate, Waiter};
-use crate::limits::HOPS_MAX;
 use crate::name::Name;
-use crate::wire::codec::VARINT_MAX;
 use crate::wire::directory::{Answer, Ask, Message, Outcome, Request};
 use crate::wire::link::Route;
 
@@ -79,18 +77,9 @@ impl Directory {
                 }
             }
         };
-        let answer = Message::Answer(Answer {
-            by_tree: request.by_tree,
-            hops: HOPS_MAX,
-            watermark: VARINT_MAX,
-            nonce: request.nonce,
-            index: request.index,
-            to: request.from,
-            to_location: request.from_location.clone(),
-            outcome,
-            token: self.tokens.make(from, request, context.now),
-            record: record.as_deref().unwrap_or_default(),
-        });
+        let token = self.tokens.make(from, request, context.now);
+        let record = record.as_deref().unwrap_or_default();
+        let answer = Message::Answer(Answer::to(request, outcome, token, record));
         let mut out = Vec::new();
         answer.encode(&mut out);
         self.local.push_back(out);

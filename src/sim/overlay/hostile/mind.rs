@@ -11,7 +11,6 @@ use crate::name::certificate::LocalParty;
 use crate::random::Random;
 use crate::sim::overlay::figures::count;
 use crate::sim::overlay::hostile::Malice;
-use crate::wire::codec::VARINT_MAX;
 use crate::wire::directory::{
     Answer, Ask, Message as Directory, Outcome, Request, SUB_KEYS, TOKEN_LEN,
 };
@@ -142,18 +141,8 @@ impl Mind {
             Malice::Name => *record.last_mut()? ^= 1,
             _ => return None,
         }
-        let answer = Directory::Answer(Answer {
-            by_tree: request.by_tree,
-            hops: HOPS_MAX,
-            watermark: VARINT_MAX,
-            nonce: request.nonce,
-            index: request.index,
-            to: request.from,
-            to_location: request.from_location,
-            outcome: Outcome::Found,
-            token: [0; TOKEN_LEN],
-            record: &record,
-        });
+        let found = Outcome::Found;
+        let answer = Directory::Answer(Answer::to(&request, found, [0; TOKEN_LEN], &record));
         let mut out = Vec::new();
         answer.encode(&mut out);
         Some(out)
